@@ -1,0 +1,51 @@
+"""The slice: the unit of work between the log and a projection.
+
+A slice is what one poll returned of one partition, decoded: contiguous, ordered, and so fenced by a
+single number, ``end``. Offsets in ``[start, end)`` without a record are gaps (compaction, transaction
+markers), tombstones or dead letters: there is nothing to do for them, and they are covered all the same.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from events.types import Event
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One decoded event with its place in the log.
+
+    Attributes:
+        offset: Kafka offset in the slice's partition.
+        appended_at: LogAppendTime, milliseconds since the Unix epoch.
+        event: The decoded event.
+    """
+
+    offset: int
+    appended_at: int
+    event: Event
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Consecutive records of one partition.
+
+    Attributes:
+        topic: Logical topic name, as in ``schemas/topics.yaml`` (no prefix).
+        partition: Partition number.
+        topic_id: Kafka's id of the topic, so that a recreated topic is not taken for the old one.
+        start: First offset covered.
+        end: Next offset to read; every offset below it (from ``start``) is covered.
+        records: Decoded records, ascending by offset.
+    """
+
+    topic: str
+    partition: int
+    topic_id: str
+    start: int
+    end: int
+    records: list[Record]
+
+    @property
+    def source(self) -> str:
+        """The partition's name in positions, such as ``new-tweets/3``."""
+        return f"{self.topic}/{self.partition}"
