@@ -1,0 +1,1 @@
+"""Event types, codec, Snowflake ids and the log. Knows of no projection."""

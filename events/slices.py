@@ -1,8 +1,9 @@
 """The slice: the unit of work between the log and a projection.
 
 A slice is what one poll returned of one partition, decoded: contiguous, ordered, and so fenced by a
-single number, ``end``. Offsets in ``[start, end)`` without a record are gaps (compaction, transaction
-markers), tombstones or dead letters: there is nothing to do for them, and they are covered all the same.
+single number, ``end``. Offsets in ``[start, end)`` without a record are gaps (compaction,
+transaction markers), tombstones or dead letters: there is nothing to do for them, and they are
+covered all the same.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The contract: topics, versioned schemas, examples. Imports nothing else of ours."""
