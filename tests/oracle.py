@@ -1,7 +1,7 @@
 """The oracle: what readers must see, as plain Python over the records of the log.
 
 This is the executable specification of the read models. Replays, fault tests, property tests and
-the demo compare the running system with it at lag zero. It is slow on purpose where slow is plainer:
+the demo compare the running system with it at lag zero. It is slow where slow is plainer:
 it keeps facts, and works every answer out anew when asked.
 
 What it keeps true
