@@ -1,0 +1,149 @@
+"""Cache entries that are filled by readers under a lease and never show what is older than a
+commit.
+
+The protocol is memcached's lease (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013,
+3.2.1):
+
+1. A reader that misses takes the entry's lease: a token beside it that only one reader holds.
+2. It loads the facts from the store.
+3. It fills the entry; the fill counts only while its token still stands.
+4. A worker writes the facts first and then, in one script with the bucket's position, forgets or
+   replaces the entry *and its lease*. A fill that loaded older facts finds its token gone.
+
+A reader that finds the lease taken answers from the store and fills nothing, so a popular entry is
+loaded by a few and filled by one. Absence is cached too, as an empty value.
+
+Bounded by: ``ttl_seconds`` per entry, ``LEASE_SECONDS`` per fill, and the server's memory, which
+may evict
+entries (they have an expiry; state has none).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from projections.bus import Command, RedisBus
+from projections.keys import Keys
+
+LEASE_SECONDS = 10
+"""A fill that takes longer is refused; longer than the store's request timeout is never needed."""
+
+Loader = Callable[[Sequence[int]], Awaitable[dict[int, bytes]]]
+"""Loads entries from the store by id; an id without a fact is left out of the answer."""
+
+
+class Cache:
+    """Cache entries of one kind, by id.
+
+    Args:
+        bus: The cluster.
+        keys: Names of the generation.
+        kind: What is cached, such as ``tweet``; part of the key.
+        load: Loads what is missing.
+        ttl_seconds: Life of an entry after it was filled.
+    """
+
+    def __init__(
+        self, bus: RedisBus, keys: Keys, kind: str, load: Loader, *, ttl_seconds: int = 86_400
+    ) -> None:
+        self._bus = bus
+        self._keys = keys
+        self._kind = kind
+        self._load = load
+        self.ttl_ms = ttl_seconds * 1000
+
+    def key(self, entity_id: int) -> bytes:
+        """Returns the key of an entry, for a worker's effects."""
+        return self._keys.of(self._kind, entity_id)
+
+    def queries(self, ids: Sequence[int]) -> list[Command]:
+        """Returns the commands that read entries, one a bucket, to share a round trip with others.
+
+        Hand the replies to :meth:`settle` with the same ids.
+        """
+        return [("MGET", *[self.key(i) for i in group]) for group in self._grouped(ids)]
+
+    async def settle(
+        self, ids: Sequence[int], replies: Iterable[list[bytes | None]]
+    ) -> dict[int, bytes]:
+        """Returns the entries of :meth:`queries`, loading and filling what was missing.
+
+        Returns:
+            Values by id; an id without a fact has no entry.
+        """
+        found: dict[int, bytes] = {}
+        missing: list[int] = []
+        for group, values in zip(self._grouped(ids), replies, strict=True):
+            for entity_id, value in zip(group, values, strict=True):
+                if value is None:
+                    missing.append(entity_id)
+                elif value:
+                    found[entity_id] = value
+        if missing:
+            found.update(await self._fill(missing))
+        return found
+
+    async def get(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """Returns the values of the ids that have one; a round trip where all are cached.
+
+        Raises:
+            RetryableError: Redis or the store is away.
+        """
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return {}
+        replies = await self._bus.calls_strict(self.queries(wanted))
+        return await self.settle(wanted, replies)
+
+    async def _fill(self, missing: Sequence[int]) -> dict[int, bytes]:
+        token = secrets.token_hex(8)
+        groups = self._grouped(missing)
+        verdicts = await self._bus.calls_strict(  # 1
+            [
+                (
+                    "FCALL",
+                    "murmur_lease",
+                    len(g),
+                    *[self.key(i) for i in g],
+                    token,
+                    LEASE_SECONDS * 1000,
+                )
+                for g in groups
+            ]
+        )
+        found: dict[int, bytes] = {}
+        held: list[list[int]] = []
+        to_load: list[int] = []
+        for group, answers in zip(groups, verdicts, strict=True):
+            mine = []
+            for entity_id, answer in zip(group, answers, strict=True):
+                if isinstance(answer, list):  # somebody filled it in the meantime
+                    if answer[0]:
+                        found[entity_id] = answer[0]
+                    continue
+                to_load.append(entity_id)
+                if answer == 1:
+                    mine.append(entity_id)
+            held.append(mine)
+        if to_load:
+            loaded = await self._load(to_load)  # 2
+            found.update(loaded)
+            await self._bus.calls_strict(  # 3
+                [
+                    (
+                        *("FCALL", "murmur_fill", len(mine), *[self.key(i) for i in mine]),
+                        *(token, self.ttl_ms, *[loaded.get(i, b"") for i in mine]),
+                    )
+                    for mine in held
+                    if mine
+                ]
+            )
+        return found
+
+    def _grouped(self, ids: Sequence[int]) -> list[list[int]]:
+        groups: dict[int, list[int]] = {}
+        bucket = self._keys.bucket
+        for entity_id in ids:
+            groups.setdefault(bucket(entity_id), []).append(entity_id)
+        return list(groups.values())

@@ -1,0 +1,69 @@
+"""Where a key lives: buckets, hash tags and cluster slots.
+
+Every Redis key of a projection carries the hash tag of one of a fixed number of buckets, so that
+one
+script may touch several keys of a bucket and a position can stand beside the state that it covers.
+The number of buckets is a setting that never changes within a generation, because a key's name
+follows from it.
+"""
+
+from __future__ import annotations
+
+import binascii
+
+SLOTS = 16_384
+"""Hash slots of a Redis cluster (Redis cluster specification)."""
+
+
+def slot_of(key: bytes) -> int:
+    """Returns the cluster slot of a key, by its hash tag where it has one.
+
+    CRC16/XMODEM modulo 16384, over the part between the first ``{`` and the next ``}``
+    (Redis cluster specification, "Hash tags").
+    """
+    start = key.find(b"{")
+    if start >= 0:
+        end = key.find(b"}", start + 1)
+        if end > start + 1:
+            key = key[start + 1 : end]
+    return binascii.crc_hqx(key, 0) % SLOTS
+
+
+class Keys:
+    """Names the Redis keys of one generation of one unit.
+
+    Args:
+        generation: Prefix of the generation, such as ``g1``.
+        unit: The unit's name; two units never share a key.
+        buckets: Number of buckets, fixed for the life of a generation.
+    """
+
+    def __init__(self, generation: str, unit: str, buckets: int) -> None:
+        self.generation = generation
+        self.unit = unit
+        self.buckets = buckets
+        self._positions = [
+            f"{generation}:{unit}:{{{n}}}:positions".encode() for n in range(buckets)
+        ]
+        self.applied = f"{generation}:{unit}:{{applied}}".encode()
+
+    def bucket(self, entity_id: int) -> int:
+        """Returns the bucket of an id.
+
+        Snowflake ids end in a sequence that is mostly zero, so the id is mixed first (Fibonacci
+        hashing, Knuth, TAOCP 6.4) and the high half of the product is used.
+        """
+        return ((entity_id * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) % self.buckets
+
+    def of(self, kind: str, entity_id: int) -> bytes:
+        """Returns the key of an entity's state or cache entry, such as ``g1:tweet:{7}:123``."""
+        return b"%s:%s:{%d}:%d" % (
+            self.generation.encode(),
+            kind.encode(),
+            self.bucket(entity_id),
+            entity_id,
+        )
+
+    def positions(self, bucket: int) -> bytes:
+        """Returns the key of a bucket's positions, a hash of source partition to next offset."""
+        return self._positions[bucket]

@@ -1,0 +1,201 @@
+"""Applied positions: how far a unit has come in each source partition, kept with its state.
+
+Three records, written in this order when a slice is applied (step numbers recur in the code):
+
+1. in each bucket that the slice touched, by the same script that wrote its effects; buckets with
+nothing
+   to do follow with the next heartbeat;
+2. in the store, once facts and effects are durable: everything below it is applied everywhere;
+3. in one Redis hash for readers that wait for a position (`X-Wait-For`) and for `murmur status`.
+
+A worker resumes from the lowest of the store's position and those of the buckets that have one. So
+a Redis
+failover that lost acknowledged writes is refilled from the log; a bucket that came back empty
+holds nothing
+stale, and is simply begun again. Positions name the topic's id, so a recreated topic is not taken
+for the
+old one.
+
+Bounded by: one hash field per source partition and bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from events.slices import Slice
+from projections.base import ForeignTopic, StateLost
+from projections.bus import Argument, Command, RedisBus
+
+if TYPE_CHECKING:
+    from projections.keys import Keys
+    from projections.store import Store
+
+EFFECTS_LIBRARY = files("projections").joinpath("effects.lua").read_text()
+
+POSITIONS_TABLE = """
+CREATE TABLE IF NOT EXISTS {table} (
+    unit text, topic text, partition int, topic_id text, next_offset bigint,
+    PRIMARY KEY ((unit, topic), partition)
+)"""
+
+Effect = tuple[bytes, Sequence[Argument]]
+"""A key of a bucket, and the operation on it in the words of ``effects.lua``."""
+
+
+def forget(key: bytes) -> Effect:
+    """Drops a cache entry and refuses any fill of it that is under way."""
+    return key, ("D",)
+
+
+def put(key: bytes, value: bytes, ttl_ms: int) -> Effect:
+    """Replaces a cache entry and refuses any fill of it that is under way."""
+    return key, ("P", ttl_ms, value)
+
+
+class Positions:
+    """The applied positions of one unit, as its worker writes them."""
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._bus = bus
+        self._store = store
+        self._keys = keys
+        self._applied: dict[str, int] = {}
+        self._in_bucket: dict[str, list[int]] = {}
+
+    async def open(self) -> None:
+        """Creates the table of positions where it is missing and loads the scripts."""
+        self._bus.use_library(EFFECTS_LIBRARY)
+        await self._store.create("positions", POSITIONS_TABLE)
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        """Returns the next offset to read, or None when nothing was ever applied.
+
+        Raises:
+            ForeignTopic: the position on record is of another topic of the same name.
+        """
+        source = f"{topic}/{partition}"
+        rows = await self._store.execute(
+            "SELECT topic_id, next_offset FROM {positions} "
+            "WHERE unit = ? AND topic = ? AND partition = ?",
+            (self._keys.unit, topic, partition),
+        )
+        if rows and rows[0][0] != topic_id:
+            raise ForeignTopic(
+                f"{self._keys.unit}: the position of {source} belongs to topic id {rows[0][0]}, but
+                "
+                f"the log now has {topic_id}; rebuild the unit in a new generation, or point "
+                f"MURMUR_KAFKA_BOOTSTRAP at the log that this state was built from"
+            )
+        durable = rows[0][1] if rows else 0
+        replies = await self._bus.calls_strict(
+            [("HGET", self._keys.positions(b), source) for b in range(self._keys.buckets)]
+        )
+        known = [int(reply) for reply in replies if reply is not None]
+        start = min([durable, *known])
+        self._applied[source] = start
+        # A bucket without a position is expected at 0: whatever it holds, it can only have moved
+        # on.
+        self._in_bucket[source] = [int(reply) if reply is not None else 0 for reply in replies]
+        return start if rows else None
+
+    async def commit(self, piece: Slice, effects: Mapping[int, Sequence[Effect]]) -> int:
+        """Writes a slice's effects and moves its position; its facts must be durable already.
+
+        Args:
+            piece: The slice.
+            effects: Operations by bucket.
+
+        Returns:
+            How many timeline entries were new.
+
+        Raises:
+            StateLost: a bucket is behind what this worker wrote there.
+            RetryableError: an engine is away; repeat the whole slice.
+        """
+        added = await self._commit_buckets(piece.source, piece.end, effects)  # 1
+        await self._store.execute(  # 2
+            "INSERT INTO {positions} (unit, topic, partition, topic_id, next_offset) "
+            "VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            (self._keys.unit, piece.topic, piece.partition, piece.topic_id, piece.end, piece.end),
+        )
+        self._applied[piece.source] = piece.end
+        await self._bus.call("HSET", self._keys.applied, piece.source, piece.end)  # 3
+        return added
+
+    async def heartbeat(self) -> None:
+        """Carries every partition's position to the buckets that had nothing to do.
+
+        Raises:
+            StateLost: a bucket is behind what this worker wrote there.
+        """
+        nothing: dict[int, Sequence[Effect]] = dict.fromkeys(range(self._keys.buckets), ())
+        for source, end in list(self._applied.items()):
+            await self._commit_buckets(source, end, nothing)
+        if self._applied:
+            fields = [part for pair in self._applied.items() for part in pair]
+            await self._bus.call("HSET", self._keys.applied, *fields)
+
+    async def _commit_buckets(
+        self, source: str, end: int, effects: Mapping[int, Sequence[Effect]]
+    ) -> int:
+        expected = self._in_bucket.setdefault(source, [0] * self._keys.buckets)
+        buckets = list(effects)
+        replies = await self._bus.calls_strict(
+            [self._command(b, source, expected[b], end, effects[b]) for b in buckets]
+        )
+        added = 0
+        for bucket, reply in zip(buckets, replies, strict=True):
+            verdict, value = reply[0], int(reply[1])
+            if verdict == b"lost":
+                raise StateLost(
+                    f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{value}, but this "
+                    f"worker had written {expected[bucket]}: acknowledged writes were lost. The "
+                    f"worker ends, and resumes from {value}."
+                )
+            if verdict == b"ok":
+                added += value
+            expected[bucket] = max(expected[bucket], end)
+        return added
+
+    def _command(
+        self, bucket: int, source: str, expected: int, end: int, effects: Sequence[Effect]
+    ) -> Command:
+        command: list[Argument] = ["FCALL", "murmur_commit", 1 + len(effects)]
+        command.append(self._keys.positions(bucket))
+        command.extend([key for key, _ in effects])
+        command.extend((source, expected, end))
+        for _, operation in effects:
+            command.extend(operation)
+        return command
+
+
+class AppliedPositions:
+    """The applied positions of one unit, as a reader sees them."""
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._bus = bus
+        self._store = store
+        self._keys = keys
+
+    async def at(self, source: str) -> int:
+        """Returns the next offset that the unit will apply of ``topic/partition``; 0 if none yet.
+
+        Redis answers in the ordinary case; where it has lost the hash, the store does, which is at
+        most
+        one heartbeat behind.
+        """
+        reply = await self._bus.call("HGET", self._keys.applied, source)
+        if reply is not None:
+            return int(reply)
+        return (await self.all()).get(source, 0)
+
+    async def all(self) -> dict[str, int]:
+        """Returns the store's position of every source partition, by ``topic/partition``."""
+        rows = await self._store.execute(
+            "SELECT topic, partition, next_offset FROM {positions} WHERE unit = ? ALLOW FILTERING",
+            (self._keys.unit,),
+        )
+        return {f"{topic}/{partition}": end for topic, partition, end in rows}

@@ -1,0 +1,257 @@
+"""Facts in Cassandra or Scylla: statements, grouped writes and the tables of a generation.
+
+Keeps true:
+- Facts are written and read at QUORUM, so whoever reads after a write was acknowledged sees it.
+- A table belongs to one generation: ``{tweets}`` in a statement becomes ``keyspace.tweets_g1``.
+- What the driver says of an engine that is away or slow becomes ``RetryableError``; every write is
+  an
+  upsert with a timestamp of its own, so that repeating it is harmless.
+
+Bounded by: ``BATCH_ROWS_MAX`` rows a batch, ``IN_FLIGHT_MAX`` requests at once.
+
+CQL is kept within what Cassandra 5 and ScyllaDB both speak. ScyllaDB refuses timestamps more than
+three
+days in the future (``restrict_future_timestamp``), which a Snowflake id taken as microseconds
+would be:
+:func:`id_timestamp` shifts ids to below zero, keeping their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cassandra import (
+    ConsistencyLevel,
+    DriverException,
+    OperationTimedOut,
+    RequestExecutionException,
+    Unavailable,
+)
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    ResponseFuture,
+    Session,
+)
+from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy
+from cassandra.query import (
+    BatchStatement,
+    BatchType,
+    BoundStatement,
+    PreparedStatement,
+    tuple_factory,
+)
+
+from projections.base import RetryableError
+
+BATCH_ROWS_MAX = 64
+"""Rows in one unlogged batch; larger ones trip Cassandra's batch_size_warn_threshold (5 KiB
+rows)."""
+
+IN_FLIGHT_MAX = 64
+"""Requests of one store under way at once; more only queue in the driver."""
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+
+Row = tuple[Any, ...]
+_TABLE = re.compile(r"\{(\w+)\}")
+
+
+def id_timestamp(event_id: int) -> int:
+    """Returns the write timestamp that orders facts by their event's id, whatever partition they
+    came by.
+
+    Ids are positive, so the result is between -2^63 + 1 and -1; the order is that of the ids.
+    """
+    return event_id - (1 << 63)
+
+
+class Store:
+    """One generation's tables in one keyspace.
+
+    Args:
+        session: A connected driver session; see :func:`connect`.
+        keyspace: Keyspace of the tables.
+        generation: Suffix of the tables, such as ``g1``.
+    """
+
+    def __init__(self, session: Session, keyspace: str, generation: str) -> None:
+        self._session = session
+        self._keyspace = keyspace
+        self.generation = generation
+        self._prepared: dict[str, asyncio.Task[PreparedStatement]] = {}
+        self._in_flight = asyncio.Semaphore(IN_FLIGHT_MAX)
+
+    def table(self, name: str) -> str:
+        """Returns the full name of one of the generation's tables."""
+        return f"{self._keyspace}.{name}_{self.generation}"
+
+    async def create(self, name: str, ddl: str) -> None:
+        """Runs ``CREATE TABLE IF NOT EXISTS {table} …`` for one of the generation's tables.
+
+        The schema is looked at first: even a CREATE that has nothing to do costs an agreement
+        round.
+        """
+        metadata = self._session.cluster.metadata.keyspaces.get(self._keyspace)
+        if metadata is not None and f"{name}_{self.generation}" in metadata.tables:
+            return
+        await self._run(ddl.replace("{table}", self.table(name)))
+
+    async def prepare(self, cql: str) -> PreparedStatement:
+        """Returns the prepared form of a statement, prepared once; ``{name}`` stands for a
+        table."""
+        task = self._prepared.get(cql)
+        if task is None:
+            full = _TABLE.sub(lambda match: self.table(match.group(1)), cql)
+            task = asyncio.ensure_future(asyncio.to_thread(self._prepare, full))
+            self._prepared[cql] = task
+        try:
+            return await asyncio.shield(task)
+        except RetryableError:
+            self._prepared.pop(cql, None)
+            raise
+
+    async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Runs one statement and returns its rows as tuples, in one page.
+
+        Raises:
+            RetryableError: the store did not answer, or not enough of its replicas did.
+        """
+        bound = (await self.prepare(cql)).bind(values)
+        bound.fetch_size = None
+        return await self._run(bound)
+
+    async def execute_many(self, cql: str, values: Sequence[Sequence[Any]]) -> list[list[Row]]:
+        """Runs one statement for many values, concurrently; returns the rows of each, in order."""
+        return list(await asyncio.gather(*(self.execute(cql, v) for v in values)))
+
+    async def write(self, rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Writes rows, each an upsert statement and its values, in unlogged batches by replica.
+
+        Unlogged batches are not atomic: on failure any part may be written. Repeat the whole.
+
+        Raises:
+            RetryableError: some of it may not be written.
+        """
+        groups: dict[Any, list[BoundStatement]] = {}
+        for cql, values in rows:
+            bound = (await self.prepare(cql)).bind(values)
+            groups.setdefault(self._replica(bound), []).append(bound)
+        await asyncio.gather(
+            *(
+                self._run(_batch(group[at : at + BATCH_ROWS_MAX]))
+                for group in groups.values()
+                for at in range(0, len(group), BATCH_ROWS_MAX)
+            )
+        )
+
+    def _replica(self, bound: BoundStatement) -> Any:
+        """Groups statements by first replica, so that a batch costs its coordinator no
+        forwarding."""
+        metadata = self._session.cluster.metadata
+        if len(metadata.all_hosts()) == 1:
+            return None
+        replicas = metadata.get_replicas(bound.keyspace or self._keyspace, bound.routing_key)
+        return replicas[0].host_id if replicas else None
+
+    def _prepare(self, cql: str) -> PreparedStatement:
+        try:
+            return self._session.prepare(cql)
+        except (NoHostAvailable, OperationTimedOut, Unavailable) as error:
+            raise _retryable(error) from error
+
+    async def _run(self, statement: Any) -> list[Row]:
+        async with self._in_flight:
+            loop = asyncio.get_running_loop()
+            done: asyncio.Future[list[Row]] = loop.create_future()
+
+            def settle(outcome: Callable[[Any], None], value: Any) -> None:
+                if not done.done():
+                    outcome(value)
+
+            response: ResponseFuture = self._session.execute_async(statement)
+            response.add_callbacks(
+                lambda rows: loop.call_soon_threadsafe(settle, done.set_result, rows or []),
+                lambda error: loop.call_soon_threadsafe(settle, done.set_exception, error),
+            )
+            try:
+                return await done
+            except (NoHostAvailable, RequestExecutionException, OperationTimedOut) as error:
+                raise _retryable(error) from error
+
+
+def _batch(bound: Sequence[BoundStatement]) -> Any:
+    if len(bound) == 1:
+        return bound[0]
+    batch = BatchStatement(BatchType.UNLOGGED, consistency_level=ConsistencyLevel.QUORUM)
+    for one in bound:
+        batch.add(one)
+    return batch
+
+
+def _retryable(error: Exception) -> RetryableError:
+    return RetryableError(f"the store did not answer: {error}")
+
+
+async def connect(
+    hosts: Sequence[str],
+    *,
+    keyspace: str,
+    replication: int = 1,
+    datacenter: str | None = None,
+    timeout_seconds: float = 10.0,
+) -> Session:
+    """Connects to the store and makes sure that the keyspace exists.
+
+    Args:
+        hosts: Contact points as ``host:port``; all must use the same port.
+        keyspace: Created with SimpleStrategy where it is missing.
+        replication: Replication factor for a keyspace that is created here.
+        datacenter: Local datacenter; None takes any.
+        timeout_seconds: How long to wait for the first connection.
+
+    Raises:
+        RetryableError: no contact point answers.
+    """
+    return await asyncio.to_thread(
+        _connect, hosts, keyspace, replication, datacenter, timeout_seconds
+    )
+
+
+def _connect(
+    hosts: Sequence[str], keyspace: str, replication: int, datacenter: str | None, timeout: float
+) -> Session:
+    names = [host.rpartition(":")[0] for host in hosts]
+    port = int(hosts[0].rpartition(":")[2])
+    near = DCAwareRoundRobinPolicy(datacenter) if datacenter else RoundRobinPolicy()
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(near),
+        consistency_level=ConsistencyLevel.QUORUM,
+        request_timeout=REQUEST_TIMEOUT_SECONDS,
+        row_factory=tuple_factory,
+    )
+    cluster = Cluster(
+        names,
+        port=port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        connect_timeout=timeout,
+        control_connection_timeout=timeout,
+    )
+    deadline = time.monotonic() + timeout
+    try:
+        session = cluster.connect()
+        session.execute(
+            f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
+            f"{{'class': 'SimpleStrategy', 'replication_factor': {replication}}}",
+            timeout=max(1.0, deadline - time.monotonic()),
+        )
+    except DriverException as error:
+        cluster.shutdown()
+        raise _retryable(error) from error
+    return session
