@@ -2,13 +2,12 @@
 
 Why not a library: the same 60 GETs cost 1,480 µs of CPU in redis-py's cluster pipeline, 2,585 in
 valkey-glide, 6,034 in coredis and 84 µs here, on the same machine (decision 0002). Parsing and
-packing
-are hiredis's; what is ours is routing by slot, matching replies to batches, and failing clearly.
+packing are hiredis's; what is ours is routing by slot, matching replies to batches, and failing
+clearly.
 
 Keeps true:
 - Nothing is ever sent twice on its own account. A command is repeated only after a reply that says
-  it was
-  *not* executed (MOVED, ASK, a function that is not loaded).
+  it was *not* executed (MOVED, ASK, a function that is not loaded).
 - Replies come back in the order of the commands, across nodes.
 - A broken or silent connection fails every command that waits on it with ``RetryableError``.
 

@@ -14,16 +14,15 @@ A reader that finds the lease taken answers from the store and fills nothing, so
 loaded by a few and filled by one. Absence is cached too, as an empty value.
 
 Bounded by: ``ttl_seconds`` per entry, ``LEASE_SECONDS`` per fill, and the server's memory, which
-may evict
-entries (they have an expiry; state has none).
+may evict entries (they have an expiry; state has none).
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-from projections.bus import Command, RedisBus
+from projections.bus import Argument, Command, RedisBus
 from projections.keys import Keys
 
 LEASE_SECONDS = 10
@@ -129,17 +128,16 @@ class Cache:
         if to_load:
             loaded = await self._load(to_load)  # 2
             found.update(loaded)
-            await self._bus.calls_strict(  # 3
-                [
-                    (
-                        *("FCALL", "murmur_fill", len(mine), *[self.key(i) for i in mine]),
-                        *(token, self.ttl_ms, *[loaded.get(i, b"") for i in mine]),
-                    )
-                    for mine in held
-                    if mine
-                ]
-            )
+            fills = [self._fill_command(mine, token, loaded) for mine in held if mine]
+            await self._bus.calls_strict(fills)  # 3
         return found
+
+    def _fill_command(self, ids: Sequence[int], token: str, loaded: Mapping[int, bytes]) -> Command:
+        command: list[Argument] = ["FCALL", "murmur_fill", len(ids)]
+        command.extend(self.key(i) for i in ids)
+        command.extend((token, self.ttl_ms))
+        command.extend(loaded.get(i, b"") for i in ids)
+        return command
 
     def _grouped(self, ids: Sequence[int]) -> list[list[int]]:
         groups: dict[int, list[int]] = {}

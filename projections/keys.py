@@ -1,10 +1,9 @@
 """Where a key lives: buckets, hash tags and cluster slots.
 
 Every Redis key of a projection carries the hash tag of one of a fixed number of buckets, so that
-one
-script may touch several keys of a bucket and a position can stand beside the state that it covers.
-The number of buckets is a setting that never changes within a generation, because a key's name
-follows from it.
+one script may touch several keys of a bucket and a position can stand beside the state that it
+covers. The number of buckets is a setting that never changes within a generation, because a key's
+name follows from it.
 """
 
 from __future__ import annotations

@@ -3,18 +3,14 @@
 Three records, written in this order when a slice is applied (step numbers recur in the code):
 
 1. in each bucket that the slice touched, by the same script that wrote its effects; buckets with
-nothing
-   to do follow with the next heartbeat;
+   nothing to do follow with the next heartbeat;
 2. in the store, once facts and effects are durable: everything below it is applied everywhere;
 3. in one Redis hash for readers that wait for a position (`X-Wait-For`) and for `murmur status`.
 
 A worker resumes from the lowest of the store's position and those of the buckets that have one. So
-a Redis
-failover that lost acknowledged writes is refilled from the log; a bucket that came back empty
-holds nothing
-stale, and is simply begun again. Positions name the topic's id, so a recreated topic is not taken
-for the
-old one.
+a Redis failover that lost acknowledged writes is refilled from the log; a bucket that came back
+empty holds nothing stale, and is simply begun again. Positions name the topic's id, so a recreated
+topic is not taken for the old one.
 
 Bounded by: one hash field per source partition and bucket.
 """
@@ -84,9 +80,8 @@ class Positions:
         )
         if rows and rows[0][0] != topic_id:
             raise ForeignTopic(
-                f"{self._keys.unit}: the position of {source} belongs to topic id {rows[0][0]}, but
-                "
-                f"the log now has {topic_id}; rebuild the unit in a new generation, or point "
+                f"{self._keys.unit}: the position of {source} belongs to topic id {rows[0][0]}, "
+                f"but the log now has {topic_id}; rebuild the unit in a new generation, or point "
                 f"MURMUR_KAFKA_BOOTSTRAP at the log that this state was built from"
             )
         durable = rows[0][1] if rows else 0
@@ -152,8 +147,8 @@ class Positions:
             if verdict == b"lost":
                 raise StateLost(
                     f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{value}, but this "
-                    f"worker had written {expected[bucket]}: acknowledged writes were lost. The "
-                    f"worker ends, and resumes from {value}."
+                    f"worker had written {expected[bucket]}: acknowledged writes were lost. "
+                    f"The worker ends, and resumes from {value}."
                 )
             if verdict == b"ok":
                 added += value

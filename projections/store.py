@@ -4,16 +4,13 @@ Keeps true:
 - Facts are written and read at QUORUM, so whoever reads after a write was acknowledged sees it.
 - A table belongs to one generation: ``{tweets}`` in a statement becomes ``keyspace.tweets_g1``.
 - What the driver says of an engine that is away or slow becomes ``RetryableError``; every write is
-  an
-  upsert with a timestamp of its own, so that repeating it is harmless.
+  an upsert with a timestamp of its own, so that repeating it is harmless.
 
 Bounded by: ``BATCH_ROWS_MAX`` rows a batch, ``IN_FLIGHT_MAX`` requests at once.
 
 CQL is kept within what Cassandra 5 and ScyllaDB both speak. ScyllaDB refuses timestamps more than
-three
-days in the future (``restrict_future_timestamp``), which a Snowflake id taken as microseconds
-would be:
-:func:`id_timestamp` shifts ids to below zero, keeping their order.
+three days in the future (``restrict_future_timestamp``), which a Snowflake id taken as microseconds
+would be: :func:`id_timestamp` shifts ids to below zero, keeping their order.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What is in a tweet's text: entities, length and language. Pure functions, no engine."""
