@@ -1,0 +1,1 @@
+"""Commands: validate, then append one event."""

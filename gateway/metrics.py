@@ -1,0 +1,70 @@
+"""Every metric of the gateway, declared once.
+
+Labels have few values: routes are the patterns of the table, never paths.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class GatewayMetrics:
+    """The metrics of one gateway process.
+
+    Args:
+        registry: Where ``/metrics`` reads them.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        # Requests answered; 5xx by route is the first thing to alert on.
+        self.requests = Counter(
+            "murmur_gateway_requests_total",
+            "Requests answered, by route and status.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        # From the request's head to its answer, waiting for positions included.
+        self.seconds = Histogram(
+            "murmur_gateway_request_seconds",
+            "Seconds from a request's headers to its answer, by route.",
+            ("method", "route"),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        # Near REQUESTS_MAX the process begins to refuse.
+        self.under_way = Gauge(
+            "murmur_gateway_requests_under_way",
+            "Requests being answered now.",
+            registry=registry,
+        )
+        # Refused at the door: add processes.
+        self.refused = Counter(
+            "murmur_gateway_requests_refused_total",
+            "Requests answered 503 because too many were under way.",
+            registry=registry,
+        )
+        # How long readers are held until their own write is visible.
+        self.wait_seconds = Histogram(
+            "murmur_gateway_wait_seconds",
+            "Seconds that X-Wait-For held a request, by unit.",
+            ("unit",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        # A unit that lags: its workers are down or too few.
+        self.waits_timed_out = Counter(
+            "murmur_gateway_waits_timed_out_total",
+            "Requests whose X-Wait-For was not reached in time, by unit.",
+            ("unit",),
+            registry=registry,
+        )
+        # Bugs: each is in the log with its request id.
+        self.errors = Counter(
+            "murmur_gateway_errors_total",
+            "Requests that ended in an unexpected exception, by route.",
+            ("method", "route"),
+            registry=registry,
+        )

@@ -1,0 +1,1 @@
+"""Queries: projections read and joined into JSON."""
