@@ -17,7 +17,7 @@ Bounded by: one hash field per source partition and bucket.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from projections.store import Store
 
 EFFECTS_LIBRARY = files("projections").joinpath("effects.lua").read_text()
+
+ARGUMENTS_PER_CALL_MAX = 8_000
+"""Arguments of one script call; 2,000 deliveries at 4 each keep it near 6 ms of Redis (1.9 µs per
+ZADD and what surrounds it), so that a reader behind it waits no longer."""
 
 POSITIONS_TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -137,12 +141,14 @@ class Positions:
         self, source: str, end: int, effects: Mapping[int, Sequence[Effect]]
     ) -> int:
         expected = self._in_bucket.setdefault(source, [0] * self._keys.buckets)
-        buckets = list(effects)
-        replies = await self._bus.calls_strict(
-            [self._command(b, source, expected[b], end, effects[b]) for b in buckets]
-        )
+        commands: list[Command] = []
+        owners: list[int] = []
+        for bucket, wanted in effects.items():
+            for part, last in _parts(wanted):
+                commands.append(self._command(bucket, source, expected[bucket], end, part, last))
+                owners.append(bucket)
         added = 0
-        for bucket, reply in zip(buckets, replies, strict=True):
+        for bucket, reply in zip(owners, await self._bus.calls_strict(commands), strict=True):
             verdict, value = reply[0], int(reply[1])
             if verdict == b"lost":
                 raise StateLost(
@@ -152,19 +158,40 @@ class Positions:
                 )
             if verdict == b"ok":
                 added += value
+        for bucket in effects:
             expected[bucket] = max(expected[bucket], end)
         return added
 
     def _command(
-        self, bucket: int, source: str, expected: int, end: int, effects: Sequence[Effect]
+        self,
+        bucket: int,
+        source: str,
+        expected: int,
+        end: int,
+        effects: Sequence[Effect],
+        moves: bool,
     ) -> Command:
         command: list[Argument] = ["FCALL", "murmur_commit", 1 + len(effects)]
         command.append(self._keys.positions(bucket))
         command.extend([key for key, _ in effects])
-        command.extend((source, expected, end))
+        command.extend((source, expected, end, int(moves)))
         for _, operation in effects:
             command.extend(operation)
         return command
+
+
+def _parts(effects: Sequence[Effect]) -> Iterator[tuple[Sequence[Effect], bool]]:
+    """Cuts a bucket's effects into script calls of bounded length; True marks the last.
+
+    Only the last moves the bucket's position, so a crash in between repeats the slice.
+    """
+    begin, weight = 0, 0
+    for at, (_, operation) in enumerate(effects):
+        if weight >= ARGUMENTS_PER_CALL_MAX:
+            yield effects[begin:at], False
+            begin, weight = at, 0
+        weight += len(operation)
+    yield effects[begin:], True
 
 
 class AppliedPositions:

@@ -1,0 +1,188 @@
+"""Tables, keys and encodings of the timelines unit; writer and reader share this page.
+
+Facts (Cassandra):
+
+- ``graph_out`` by user: what a user said of another, and whether the other blocks him.
+- ``graph_in`` by followee: the same follows the other way round, in the order of follower ids.
+- ``author_tweets`` by author, newest first: author timelines, for every tier.
+- ``retweets`` by original and author: who retweeted it, so that one retweet of several is shown.
+- ``tiers``: authors whose tweets are pulled when read, not pushed.
+
+Cells are ordered by their own write timestamp, so redelivery, zombies and the order of partitions
+change nothing:
+
+- what one partition says of one key, by offset (``later``); of two posts with one id the first
+  counts, so their timestamps run backwards (``earlier``);
+- ``last_block_id``, which either side's partition may write, by the event's id (``id_timestamp``),
+  so that it is the highest of them. A follow is in force when its id is above it.
+
+Caches (Redis), by bucket of their owner: ``relations``, ``followers``, ``follower_count`` (leases),
+``timeline`` and ``celebrity_tweets`` (marked timelines, see ``effects.lua``).
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from struct import Struct
+
+import msgspec
+
+TABLES = {
+    "graph_out": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            user_id bigint, other_id bigint, follow_id bigint, block_id bigint, mute_id bigint,
+            blocked_by_id bigint, last_block_id bigint,
+            PRIMARY KEY (user_id, other_id))""",
+    "graph_in": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            user_id bigint, follower_id bigint, follow_id bigint, last_block_id bigint,
+            PRIMARY KEY (user_id, follower_id))""",
+    "author_tweets": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            author_id bigint, tweet_id bigint, reply_to_user_id bigint, retweet_of_id bigint,
+            deleted boolean,
+            PRIMARY KEY (author_id, tweet_id))
+        WITH CLUSTERING ORDER BY (tweet_id DESC)""",
+    "retweets": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            tweet_id bigint, author_id bigint, retweet_id bigint,
+            PRIMARY KEY (tweet_id, author_id, retweet_id))""",
+    "tiers": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            tier text, author_id bigint,
+            PRIMARY KEY (tier, author_id))""",
+}
+
+NO_REPLY = 0
+"""``reply_to_user_id`` of a tweet that is no reply; a null would be a tombstone."""
+
+HOME = "timeline"
+CELEBRITY = "celebrity_tweets"
+CELEBRITY_TIER = "celebrity"
+
+TIMELINE_TTL_SECONDS = 30 * 86_400
+"""A cached timeline lives 30 days after it was filled; then it is filled when next read."""
+
+BUILD_SECONDS = 30
+"""How long a reader may take to fill a timeline; then its mark lapses."""
+
+_COUNTS = Struct("<III")
+_SWAPPED = sys.byteorder == "big"
+
+
+def later(offset: int) -> int:
+    """Write timestamp of a cell where the last record of the partition counts."""
+    return offset + 1
+
+
+def earlier(offset: int) -> int:
+    """Write timestamp of a cell where the first record of the partition counts."""
+    return -(offset + 1)
+
+
+def member(tweet_id: int) -> bytes:
+    """An id as member and score of a timeline: 19 digits, so that text order is numeric order."""
+    return b"%019d" % tweet_id
+
+
+def pack_ids(ids: Iterable[int]) -> bytes:
+    """Packs ids as little-endian 64-bit integers."""
+    packed = array("q", ids)
+    if _SWAPPED:
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def unpack_ids(data: bytes) -> array[int]:
+    """Reads what :func:`pack_ids` wrote."""
+    ids = array("q")
+    ids.frombytes(data)
+    if _SWAPPED:
+        ids.byteswap()
+    return ids
+
+
+class Relations(msgspec.Struct, frozen=True):
+    """What decides which authors a reader sees.
+
+    Attributes:
+        following: Users whom the reader follows, in force.
+        blocked: Users with a block between them and the reader, in either direction.
+        blocking: Users whom the reader blocks.
+        muted: Users whom the reader mutes.
+    """
+
+    following: frozenset[int]
+    blocked: frozenset[int]
+    blocking: frozenset[int]
+    muted: frozenset[int]
+
+    def pack(self) -> bytes:
+        """Encodes for the cache."""
+        blocked_by = self.blocked - self.blocking
+        head = _COUNTS.pack(len(self.following), len(self.blocking), len(blocked_by))
+        return head + pack_ids([*self.following, *self.blocking, *blocked_by, *self.muted])
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Relations:
+        """Reads what :meth:`pack` wrote."""
+        following, blocking, blocked_by = _COUNTS.unpack_from(data)
+        ids = unpack_ids(data[_COUNTS.size :])
+        one = following + blocking
+        two = one + blocked_by
+        return cls(
+            following=frozenset(ids[:following]),
+            blocked=frozenset(ids[following:two]),
+            blocking=frozenset(ids[following:one]),
+            muted=frozenset(ids[two:]),
+        )
+
+
+NOBODY = Relations(frozenset(), frozenset(), frozenset(), frozenset())
+
+
+class Followers(msgspec.Struct, frozen=True):
+    """The followers that a tweet is pushed to; None for an author whose tweets are pulled."""
+
+    ids: array[int] | None
+
+    def pack(self) -> bytes:
+        """Encodes for the cache."""
+        return b"C" if self.ids is None else b"F" + pack_ids(self.ids)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Followers:
+        """Reads what :meth:`pack` wrote."""
+        return cls(None if data[:1] == b"C" else unpack_ids(data[1:]))
+
+
+def in_force(follow_id: int | None, last_block_id: int | None) -> bool:
+    """Says whether a follow holds: not taken back, and newer than any block between the two."""
+    return bool(follow_id) and (follow_id or 0) > (last_block_id or 0)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One tweet in an author timeline.
+
+    Attributes:
+        tweet_id: Snowflake id.
+        author_id: Who posted it.
+        reply_to_user_id: Whom it replies to, or 0.
+        retweet_of_id: The original, or 0.
+    """
+
+    tweet_id: int
+    author_id: int
+    reply_to_user_id: int
+    retweet_of_id: int
+
+
+def entries(rows: Sequence[Sequence[int | bool | None]]) -> list[Entry]:
+    """Reads rows of ``author_tweets``; a deletion that came without its post is no entry."""
+    return [
+        Entry(tweet_id or 0, author_id or 0, reply_to or 0, retweet_of or 0)
+        for author_id, tweet_id, reply_to, retweet_of, deleted in rows
+        if not deleted and reply_to is not None
+    ]

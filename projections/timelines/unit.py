@@ -1,0 +1,200 @@
+"""The timelines unit: graph, author timelines, home timelines and the celebrity cache.
+
+One unit, because they must converge together: a tweet and a follow come from different topics, and
+no replay reproduces their relative order. Each handler records its own fact where the other looks
+and then reads the other's, so at least one of the two sees both.
+
+A slice of ``new-tweets``:
+
+1. every tweet into its author's timeline, whatever the tier (at QUORUM);
+2. only then read the tiers and the followers;
+3. push the ids, inverted: one operation per follower with all of his new ids, and into the cached
+   timeline of each celebrity;
+4. move the position.
+
+A slice of ``social-graph``:
+
+1. the facts of the graph (at QUORUM), and forget the cached answers that they change;
+2. only then read the recent tweets of those newly followed;
+3. backfill them into the followers' home timelines;
+4. move the position.
+
+Exactly-once effect: natural. Every fact is an upsert on a natural key with a timestamp of its own,
+every push adds a member to a set. Deletions, blocks and mutes are filters of the reader.
+
+Bounded by: ``timeline_length`` entries per timeline plus what is pushed in ``TRIM_EVERY`` slices,
+``ARGUMENTS_PER_CALL_MAX`` per script call, ``celebrity_threshold`` followers per push.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from events.slices import Record, Slice
+from events.types import TweetPosted, UserFollowed
+from projections.bus import Argument, RedisBus
+from projections.keys import Keys
+from projections.positions import Effect, Positions
+from projections.store import Store
+from projections.timelines.authors import NEWEST, Authors
+from projections.timelines.graph import Graph
+from projections.timelines.layout import CELEBRITY, HOME, TABLES, member
+from projections.timelines.marked import backfilled
+from projections.timelines.tiers import Tiers
+
+NAME = "timelines"
+TOPICS = frozenset({"new-tweets", "social-graph"})
+
+TRIM_EVERY = 16
+"""Every 16th slice of a partition trims what it touches: a ZCARD before each push would cost as
+much again as the push."""
+
+Effects = dict[int, list[Effect]]
+
+
+class Timelines:
+    """The writing side; see :mod:`projections.timelines.read` for the reading side."""
+
+    name = NAME
+    topics = TOPICS
+
+    def __init__(
+        self,
+        bus: RedisBus,
+        store: Store,
+        keys: Keys,
+        *,
+        celebrity_threshold: int,
+        timeline_length: int,
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._keys = keys
+        self._length = timeline_length
+        self._positions = Positions(bus, store, keys)
+        self._authors = Authors(store)
+        self._graph = Graph(bus, store, keys, celebrity_threshold)
+        self._tiers = Tiers(bus, store, keys)
+        self._slices: dict[str, int] = {}
+        self.deliveries = 0
+        """Entries added to cached timelines since the worker started."""
+
+    async def open(self) -> None:
+        """Creates the generation's tables and makes every reader look at the tiers anew."""
+        await self._positions.open()
+        for name, ddl in TABLES.items():
+            await self._store.create(name, ddl)
+        await self._tiers.touch()
+
+    async def close(self) -> None:
+        """Holds nothing of its own."""
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        """Returns the next offset to read; see :meth:`Positions.resume`."""
+        return await self._positions.resume(topic, partition, topic_id)
+
+    async def heartbeat(self) -> None:
+        """Carries positions to the buckets that had nothing to do."""
+        await self._positions.heartbeat()
+
+    async def apply(self, piece: Slice) -> None:
+        """Applies a slice of either topic."""
+        if piece.topic == "new-tweets":
+            effects = await self._tweets(piece)
+        else:
+            effects = await self._graph_changes(piece)
+        self.deliveries += await self._positions.commit(piece, effects)  # 4
+
+    async def _tweets(self, piece: Slice) -> Effects:
+        await self._authors.record(piece.records)  # 1
+        posted = [r.event for r in piece.records if isinstance(r.event, TweetPosted)]
+        if not posted:
+            return {}
+        celebrities = await self._tiers.celebrities()  # 2
+        followers = await self._graph.followers_of(
+            {tweet.user_id for tweet in posted} - celebrities
+        )
+        promoted = {author for author, found in followers.items() if found.ids is None}
+        if promoted:
+            await self._tiers.promote(promoted)
+        keep = self._keep(piece)
+        effects: Effects = {}
+        pulled: dict[int, list[bytes]] = {}
+        pushed: dict[int, list[bytes]] = {}
+        for tweet in posted:
+            tweet_id = member(tweet.tweet_id)
+            # The author's own home shows the tweet too, celebrity or not.
+            pushed.setdefault(tweet.user_id, []).append(tweet_id)
+            audience = followers.get(tweet.user_id)
+            if audience is None or audience.ids is None:
+                pulled.setdefault(tweet.user_id, []).append(tweet_id)
+                continue
+            for follower in audience.ids:
+                ids = pushed.get(follower)
+                if ids is None:
+                    pushed[follower] = [tweet_id]
+                else:
+                    ids.append(tweet_id)
+        self._invert(HOME, pushed, keep, effects)  # 3
+        self._invert(CELEBRITY, pulled, keep, effects)
+        return effects
+
+    def _invert(
+        self, kind: str, pushed: dict[int, list[bytes]], keep: int, effects: Effects
+    ) -> None:
+        """Turns ids by owner into one operation per timeline, by bucket."""
+        bucket, key = self._keys.bucket, self._keys.of
+        for owner, ids in pushed.items():
+            operation: list[Argument] = ["A", keep, len(ids)]
+            operation += ids
+            effects.setdefault(bucket(owner), []).append((key(kind, owner), operation))
+
+    def _keep(self, piece: Slice) -> int:
+        """Returns what this slice trims to; 0 for the fifteen of sixteen that do not trim."""
+        count = self._slices.get(piece.source, 0) + 1
+        self._slices[piece.source] = count
+        return self._length if count % TRIM_EVERY == 0 else 0
+
+    async def _graph_changes(self, piece: Slice) -> Effects:
+        await self._graph.record(piece.records)  # 1
+        effects: Effects = {}
+        for record in piece.records:
+            event = record.event
+            for user in (getattr(event, "user_id", None), getattr(event, "target_user_id", None)):
+                if user is not None:
+                    # Their cached answers were forgotten: their buckets' positions must move too.
+                    effects.setdefault(self._keys.bucket(user), [])
+        celebrities = await self._tiers.celebrities()
+        follows = _new_follows(piece.records, celebrities)
+        for follower, operation in await asyncio.gather(
+            *(self._backfill(follower, followee) for follower, followee in follows)
+        ):
+            effects.setdefault(self._keys.bucket(follower), []).append(operation)  # 3
+        return effects
+
+    async def _backfill(self, follower: int, followee: int) -> tuple[int, Effect]:
+        """Reads a followee's tweets down to the follower's marker (2)."""
+        key = self._keys.of(HOME, follower)
+        marker = await self._bus.call("ZRANGE", key, 0, 0)
+        if not marker or not marker[0].startswith(b"from:"):
+            # Cold, or being filled from facts that may lack this followee: a timeline that stands
+            # there by the time of the commit is begun again.
+            return follower, (key, backfilled(NEWEST, ()))
+        floor = int(marker[0][5:])
+        found = await self._authors.since(followee, floor, self._length)
+        if len(found) == self._length:
+            floor = found[-1].tweet_id
+        return follower, (key, backfilled(floor, (entry.tweet_id for entry in found)))
+
+
+def _new_follows(records: Iterable[Record], pulled: frozenset[int]) -> list[tuple[int, int]]:
+    """Returns (follower, followee) of the follows in a slice whose followee is pushed."""
+    found = {
+        (event.user_id, event.target_user_id): None
+        for event in (record.event for record in records)
+        if isinstance(event, UserFollowed)
+        and event.user_id != event.target_user_id
+        and event.target_user_id not in pulled
+    }
+    return list(found)
