@@ -1,0 +1,1 @@
+"""The local stack: real engines from wheels and locked Maven artefacts, one launcher."""

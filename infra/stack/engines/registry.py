@@ -1,0 +1,65 @@
+"""Apicurio Registry, a Confluent-compatible schema registry whose store is a Kafka topic.
+
+Its schemas live in the log beside the events that need them (`kafkasql`), so they share its
+durability and its backup. It starts together with Kafka and waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import httpx
+
+from infra.stack.artifacts import unpacked
+from infra.stack.engines.base import (
+    LOOPBACK,
+    PROBE_TIMEOUT_S,
+    Command,
+    NotReadyError,
+    Place,
+    java,
+)
+
+API = "/apis/ccompat/v7"
+
+
+class Registry:
+    """The schema registry."""
+
+    name = "registry"
+    title = "Apicurio Registry"
+    ports: ClassVar[dict[str, int]] = {"client": 8081}
+    stop_grace_s = 10.0
+
+    def __init__(self, heap_mb: int) -> None:
+        self._heap_mb = heap_mb
+
+    def command(self, place: Place, stack: dict[str, str]) -> Command:
+        """Unpack the archive once; all configuration is environment."""
+        (archive,) = place.artifacts
+        folder = unpacked(archive, place.cache)
+        runner = folder / f"{archive.name}-{archive.version}-runner.jar"
+        env = {
+            "QUARKUS_HTTP_HOST": LOOPBACK,
+            "QUARKUS_HTTP_PORT": str(place.ports["client"]),
+            "QUARKUS_LOG_LEVEL": "WARN",
+            "QUARKUS_BANNER_ENABLED": "false",
+            "APICURIO_STORAGE_KIND": "kafkasql",
+            "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": stack["kafka"],
+        }
+        flags = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        return Command([*java(self._heap_mb, *flags), "-jar", str(runner)], env=env)
+
+    async def probe(self, address: str) -> None:
+        """Ask for the list of subjects."""
+        try:
+            async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
+                answer = await client.get(f"{address}/subjects")
+        except httpx.HTTPError as error:
+            raise NotReadyError(f"GET /subjects failed: {error!r}") from error
+        if answer.status_code != httpx.codes.OK:
+            raise NotReadyError(f"GET /subjects answered {answer.status_code}")
+
+    def address(self, ports: dict[str, int]) -> str:
+        """Base URL of the Confluent-compatible API."""
+        return f"http://{LOOPBACK}:{ports['client']}{API}"
