@@ -1,0 +1,229 @@
+"""The reading side of the timelines unit: candidates of a home timeline, author pages, the graph.
+
+A home timeline is a cache of one sentence: *tweets by the reader and by those he follows*, newest
+first. This module yields the candidates of that sentence in order; what is deleted, blocked, muted,
+a reply to a stranger or a repeated retweet is filtered by the caller, who has the tweets at hand.
+
+Where candidates come from:
+
+1. the cached home timeline (what was pushed) and the cached timelines of the celebrities whom the
+   reader follows (what is pulled), merged, as long as all of them are complete;
+2. below the highest of their markers, the author timelines in the store.
+
+A cold or lost timeline is filled on the way. Bounded by: ``wanted`` ids per step, and the bounds of
+:mod:`projections.timelines.authors` and :mod:`projections.timelines.marked`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from projections.bus import RedisBus
+from projections.keys import Keys
+from projections.store import Store
+from projections.timelines import marked
+from projections.timelines.authors import NEWEST, Authors, Merge
+from projections.timelines.graph import Graph
+from projections.timelines.layout import CELEBRITY, HOME, Relations
+from projections.timelines.marked import Window
+from projections.timelines.tiers import Tiers
+
+
+class TimelinesReader:
+    """What the gateway reads of the timelines unit.
+
+    Args:
+        bus: The cluster.
+        store: The generation's tables.
+        keys: The unit's names.
+        celebrity_threshold: Followers from which on an author's tweets are pulled.
+        timeline_length: Entries to which a timeline is filled.
+    """
+
+    def __init__(
+        self,
+        bus: RedisBus,
+        store: Store,
+        keys: Keys,
+        *,
+        celebrity_threshold: int,
+        timeline_length: int,
+    ) -> None:
+        self._bus = bus
+        self._keys = keys
+        self._length = timeline_length
+        self._tiers = Tiers(bus, store, keys)
+        self.authors = Authors(store)
+        self.graph = Graph(bus, store, keys, celebrity_threshold)
+
+    async def home(self, user_id: int, below: int, wanted: int) -> Home:
+        """Begins to read a home timeline under an id; one round trip where it is warm.
+
+        Raises:
+            RetryableError: Redis or the store is away.
+        """
+        key = self._keys.of(HOME, user_id)
+        relations = self.graph.relations
+        commands = [
+            *marked.queries(key, below, wanted),
+            *relations.queries([user_id]),
+            self._tiers.query(),
+        ]
+        marker, members, known, version = await self._bus.calls_strict(commands)
+        packed, celebrities = await asyncio.gather(
+            relations.settle([user_id], [known]), self._tiers.settle(version)
+        )
+        pushed = marked.window(marker, members, below, wanted)
+        home = Home(self, user_id, Relations.unpack(packed[user_id]), celebrities, below, wanted)
+        if pushed.floor is None:
+            return await self._rebuilt(home, key)
+        home.pushed = pushed
+        return home
+
+    async def window_of_home(self, user_id: int, below: int, wanted: int) -> Window:
+        """Reads on in a cached home timeline."""
+        marker, members = await self._bus.calls_strict(
+            marked.queries(self._keys.of(HOME, user_id), below, wanted)
+        )
+        return marked.window(marker, members, below, wanted)
+
+    async def windows_of_celebrities(
+        self, celebrities: Sequence[int], below: int, wanted: int
+    ) -> list[Window]:
+        """Reads the cached timelines of celebrities; those that are cold are filled."""
+        keys = [self._keys.of(CELEBRITY, celebrity) for celebrity in celebrities]
+        replies = await self._bus.calls_strict(
+            [command for key in keys for command in marked.queries(key, below, wanted)]
+        )
+        windows = [
+            marked.window(replies[2 * at], replies[2 * at + 1], below, wanted)
+            for at in range(len(keys))
+        ]
+        return list(
+            await asyncio.gather(
+                *(
+                    self._filled(celebrity, key, found, below, wanted)
+                    for celebrity, key, found in zip(celebrities, keys, windows, strict=True)
+                )
+            )
+        )
+
+    async def _filled(
+        self, celebrity: int, key: bytes, found: Window, below: int, wanted: int
+    ) -> Window:
+        if found.floor is not None:
+            return found
+        token = await marked.begin(self._bus, key)  # mark, read, fill: see `marked`
+        if token is None:
+            page = await self.authors.page(celebrity, below, wanted)
+            return Window([entry.tweet_id for entry in page.entries], page.floor, False)
+        page = await self.authors.page(celebrity, NEWEST, self._length)
+        ids = [entry.tweet_id for entry in page.entries]
+        await marked.finish(self._bus, key, token, page.floor, ids)
+        return Window([tweet_id for tweet_id in ids if tweet_id < below], page.floor, False)
+
+    async def _rebuilt(self, home: Home, key: bytes) -> Home:
+        """Fills a cold home timeline from the store and reads from what was found.
+
+        The mark comes first and the graph after it: a follow that is recorded later finds the mark,
+        one that was recorded before is in the graph.
+        """
+        token = await marked.begin(self._bus, key)
+        home.relations = await self.graph.relations_of(home.user_id)
+        merge = await self.authors.merge(home.authors - home.celebrities, NEWEST, self._length)
+        ids, floor = [entry.tweet_id for entry in merge.entries], merge.floor
+        if len(ids) > self._length:
+            ids, floor = ids[: self._length], ids[self._length - 1]
+        if token is not None:
+            await marked.finish(self._bus, key, token, floor, ids)
+        home.pushed = Window([i for i in ids if i < home.below], floor, False)
+        return home
+
+
+class Home:
+    """One reading of a home timeline: candidates in steps, newest first.
+
+    Attributes:
+        user_id: The reader.
+        relations: What decides which of the candidates he sees.
+        below: Everything at or above this id has been yielded.
+    """
+
+    def __init__(
+        self,
+        reader: TimelinesReader,
+        user_id: int,
+        relations: Relations,
+        celebrities: frozenset[int],
+        below: int,
+        wanted: int,
+    ) -> None:
+        self._reader = reader
+        self._wanted = wanted
+        self._from_store = False
+        self._done = False
+        self.user_id = user_id
+        self.relations = relations
+        self._tier = celebrities
+        self.below = below
+        self.pushed: Window | None = None
+
+    @property
+    def celebrities(self) -> frozenset[int]:
+        """The followees whose tweets are pulled."""
+        return self._tier & self.relations.following
+
+    @property
+    def authors(self) -> frozenset[int]:
+        """Those whose tweets are candidates: the reader and whom he follows."""
+        return self.relations.following | {self.user_id}
+
+    async def step(self) -> list[int]:
+        """Returns the next candidates, newest first; an empty list when there are no more."""
+        while not self._done:
+            ids = await (self._store_step() if self._from_store else self._cached_step())
+            if ids:
+                return ids
+        return []
+
+    async def _cached_step(self) -> list[int]:
+        below = self.below
+        first = self.pushed
+        self.pushed = None
+        if first is None:
+            first = await self._reader.window_of_home(self.user_id, below, self._wanted)
+        windows = [first]
+        celebrities = sorted(self.celebrities)
+        if celebrities:
+            windows += await self._reader.windows_of_celebrities(celebrities, below, self._wanted)
+        if any(not _reaches_under(window, below) for window in windows):
+            self._from_store = True
+            return []
+        floor = max(_reach(window) for window in windows)
+        self.below = floor
+        self._done = floor == 0
+        found = {i for window in windows for i in window.ids if i >= floor}
+        return sorted(found, reverse=True)
+
+    async def _store_step(self) -> list[int]:
+        merge: Merge = await self._reader.authors.merge(self.authors, self.below, self._wanted)
+        self.below = merge.floor
+        self._done = merge.floor == 0
+        return [entry.tweet_id for entry in merge.entries]
+
+
+def _reaches_under(window: Window, below: int) -> bool:
+    """Says whether a window tells what comes next under ``below``.
+
+    It does not when the timeline was lost in the meantime, when its marker is reached, or when so
+    many ids share the cursor's score that none under it was read.
+    """
+    if window.floor is None or window.floor >= below:
+        return False
+    return bool(window.ids) or not window.more
+
+
+def _reach(window: Window) -> int:
+    """Returns the lowest id down to which a window is known to lack nothing."""
+    return window.ids[-1] if window.more else window.floor or 0
