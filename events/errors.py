@@ -6,7 +6,8 @@ EventsError
 │   ├── UnknownSchema      the registry does not know the schema id
 │   └── WrongType          a well-formed record of a type that we do not read here
 ├── RetryableError         nothing is wrong with the event: try the same again, with backoff
-│   ├── RegistryUnavailable
+│   ├── RegistryUnavailable the schema registry is away
+│   ├── SchemaNotFetched   the codec has not asked the registry for this schema id yet
 │   ├── BrokerUnreachable  nothing was sent, for certain
 │   └── QueueFull          too many appends in flight; nothing was sent
 ├── RejectedError          the same event can never be appended: change it
@@ -57,6 +58,18 @@ class RetryableError(EventsError):
 
 class RegistryUnavailable(RetryableError):
     """The schema registry did not answer, or answered with a server error."""
+
+
+class SchemaNotFetched(RetryableError):
+    """The codec has not asked the registry for this schema id yet: ``await codec.prepare(…)``.
+
+    Attributes:
+        schema_id: The id in the record.
+    """
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(f"schema {schema_id} was not fetched yet; prepare the batch first")
+        self.schema_id = schema_id
 
 
 class BrokerUnreachable(RetryableError):

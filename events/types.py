@@ -346,17 +346,21 @@ def key_of(event: Event) -> bytes:
     return _KEY_OF[type(event)](event)
 
 
-def validate(event: Event) -> None:
-    """Check every field's type and range.
+def checked_fields(event: Event) -> dict[str, Any]:
+    """An event's fields as plain values (nested structs as dicts), each checked for type and range.
 
     Raises:
         InvalidEvent: A field is not what its schema allows; the error names it.
     """
     kind = type(event)
     try:
-        msgspec.convert(msgspec.to_builtins(event, builtin_types=(bytes,)), kind)
+        fields: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
+        msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         raise _invalid(kind.__name__, error) from error
+    except (TypeError, OverflowError) as error:
+        raise InvalidEvent(str(error), event_type=kind.__name__, field="") from error
+    return fields
 
 
 def from_object(fields: Mapping[str, Any]) -> Event:
