@@ -1,1 +1,0 @@
-"""Queries: projections read and joined into JSON."""

@@ -17,7 +17,7 @@ A cold or lost timeline is filled on the way. Bounded by: ``wanted`` ids per ste
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from projections.bus import RedisBus
 from projections.keys import Keys
@@ -178,6 +178,12 @@ class Home:
     def authors(self) -> frozenset[int]:
         """Those whose tweets are candidates: the reader and whom he follows."""
         return self.relations.following | {self.user_id}
+
+    async def retweets_of(
+        self, originals: Collection[int], authors: Sequence[int]
+    ) -> dict[int, list[tuple[int, int]]]:
+        """Returns the retweets of originals by ``authors``; see :meth:`Authors.retweets_of`."""
+        return await self._reader.authors.retweets_of(originals, authors)
 
     async def step(self) -> list[int]:
         """Returns the next candidates, newest first; an empty list when there are no more."""
