@@ -12,7 +12,7 @@ What it keeps true
 The sentences
 - A follow of B by A is in force when the last of UserFollowed and UserUnfollowed by A about B is a
   follow, newer by event id than every UserBlocked between the two in either direction, lifted since
-  or not. Nobody follows himself.
+  or not. Nobody follows, blocks or mutes himself.
 - A tweet exists when it was posted and its author never deleted it, whichever came first. Of two
   posts with one id the first counts. (Two authors posting one id is refused by the command side and
   has no meaning here.)
@@ -122,6 +122,8 @@ class Oracle:
                 self._apply_graph(event)
 
     def _apply_graph(self, event: Event) -> None:
+        if getattr(event, "target_user_id", None) == getattr(event, "user_id", 0):
+            return
         match event:
             case UserFollowed(user_id=user, target_user_id=target):
                 self._follows[user][target] = event.event_id

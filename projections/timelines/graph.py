@@ -60,10 +60,10 @@ GraphEvent = UserFollowed | UserUnfollowed | UserBlocked | UserUnblocked | UserM
 def facts(record: Record) -> list[Fact]:
     """Returns the upserts of one record of ``social-graph``; none for what is not of the graph."""
     event, at = record.event, later(record.offset)
+    if isinstance(event, GraphEvent) and event.user_id == event.target_user_id:
+        return []  # nobody follows, blocks or mutes himself
     match event:
         case UserFollowed(user_id=user, target_user_id=other):
-            if user == other:
-                return []
             return [
                 (_FOLLOW_OUT, (at, event.event_id, user, other)),
                 (_FOLLOW_IN, (at, event.event_id, other, user)),
