@@ -96,7 +96,7 @@ class SliceLoop:
         async for event in stream.noack().events():
             if self._stopping.is_set() or self.ended.done():
                 break
-            if await self._take(event.value):
+            if await self.take(event.value):
                 consumer.ack(event.message)
         await asyncio.Event().wait()  # Faust would start an agent that returns anew
 
@@ -122,8 +122,12 @@ class SliceLoop:
                         self._persistence.until_done("heartbeat", self._unit.heartbeat)
                     )
 
-    async def _take(self, raw: RawSlice) -> bool:
-        """Applies one slice in a task of its own, so that a stop can give it up."""
+    async def take(self, raw: RawSlice) -> bool:
+        """Applies one slice, in a task of its own so that a stop can give it up.
+
+        Returns:
+            Whether it is durable. If not, the worker is stopping or has ended.
+        """
         async with self._turn:
             task = asyncio.create_task(self._guarded(self._slice(raw)))
             self._in_hand = task

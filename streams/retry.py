@@ -2,7 +2,8 @@
 
 Keeps true: the work keeps its place (nothing else of the partition is done meanwhile), the log gets
 one line when it starts to fail and one when it works again, and a stop ends the wait at once.
-Bound: waits grow from 0.1 s to ``seconds_max``, with jitter, so that workers do not return in step.
+Bound: waits are random, so that workers do not return in step, below a limit that grows from 0.2 s
+to ``seconds_max``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_random_exponential
 
 import events.errors
 import projections.base
@@ -43,7 +44,7 @@ class Persistence:
         self._stopping = stopping
         self._metrics = metrics
         self._activity = activity
-        self._wait = wait_exponential_jitter(initial=0.1, max=seconds_max, jitter=0.1)
+        self._wait = wait_random_exponential(multiplier=0.2, max=seconds_max)
         self._failing: set[str] = set()
 
     async def until_done(self, what: str, work: Callable[[], Awaitable[T]]) -> T:

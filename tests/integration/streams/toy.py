@@ -36,13 +36,13 @@ class ToyDecoder:
         events: list[Event | None] = []
         failures = []
         for index, value in enumerate(values):
-            if value is not None and len(value) != 8:
+            event = None
+            if value is not None and len(value) == 8:
+                number = int.from_bytes(value)
+                event = Number(event_id=number, occurred_at=0, value=number)
+            elif value is not None:
                 failures.append(Failure(index, MalformedEvent(f"{len(value)} bytes, not 8")))
-                value = None
-            number = None if value is None else int.from_bytes(value)
-            events.append(
-                None if number is None else Number(event_id=number, occurred_at=0, value=number)
-            )
+            events.append(event)
         return Decoded(events, failures)
 
 

@@ -1,0 +1,233 @@
+"""One slice through the loop: dead letters first, then the effect, and no ack for what failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from aiokafka.structs import ConsumerRecord
+from prometheus_client import CollectorRegistry
+
+from events.errors import OutcomeUnknown, RegistryUnavailable
+from events.slices import Slice
+from projections.base import PoisonError, RetryableError, StateLost
+from streams.activity import Activity
+from streams.agents import SliceLoop
+from streams.dead_letters import DeadLetter
+from streams.errors import Defect, Restart
+from streams.ledger import RawSlice
+from streams.metrics import Metrics
+from streams.retry import Persistence
+from streams.settings import WorkerSettings
+from tests.integration.streams.toy import ToyDecoder
+from tests.integration.streams.waiting import until
+from tests.unit.streams.records import P0, record, records
+
+SETTINGS = WorkerSettings("nowhere:1", "group", retry_seconds_max=0.01)
+
+
+class Scripted:
+    """A unit and a dead-letter topic that note what happens, and fail as they are told."""
+
+    name = "toy"
+    topics = frozenset({"numbers"})
+
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+        self.fails: list[BaseException] = []
+        self.append_fails: list[BaseException] = []
+        self.hold: asyncio.Event | None = None
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def heartbeat(self) -> None:
+        self.log.append("beat")
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        return None
+
+    async def apply(self, piece: Slice) -> None:
+        if self.hold:
+            await self.hold.wait()
+        if self.fails:
+            raise self.fails.pop(0)
+        self.log.append((piece.start, piece.end, [r.offset for r in piece.records]))
+
+    async def append(self, letters: Sequence[DeadLetter]) -> None:
+        if self.append_fails:
+            raise self.append_fails.pop(0)
+        self.log.extend(("dead", letter.record.offset, letter.reason) for letter in letters)
+
+
+class Rig:
+    """A loop around one scripted unit."""
+
+    def __init__(self) -> None:
+        self.unit = Scripted()
+        self.decoder = ToyDecoder()
+        self.stopping = asyncio.Event()
+        self.registry = CollectorRegistry()
+        metrics, activity = Metrics("toy", self.registry), Activity()
+        persistence = Persistence(self.stopping, metrics, activity, SETTINGS.retry_seconds_max)
+        self.loop = SliceLoop(
+            self.unit,
+            self.decoder,
+            self.unit,  # type: ignore[arg-type]  # has append, which is all that is used
+            {"numbers": "id-1"},
+            SETTINGS,
+            persistence,
+            metrics,
+            activity,
+            self.stopping,
+        )
+
+    async def take(self, found: list[ConsumerRecord[bytes, bytes]], start: int, end: int) -> bool:
+        return await asyncio.wait_for(self.loop.take(RawSlice(P0, start, end, found)), 10)
+
+    def ended(self) -> Exception | None:
+        return self.loop.ended.result() if self.loop.ended.done() else None
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    return Rig()
+
+
+async def test_a_slice_is_applied_whole_with_its_range(rig: Rig) -> None:
+    assert await rig.take(records(3, 5), 2, 9)
+    assert rig.unit.log == [(2, 9, [3, 5])]
+
+
+async def test_tombstones_are_covered_and_not_applied(rig: Rig) -> None:
+    assert await rig.take([record(0), record(1, None), record(2)], 0, 3)
+    assert rig.unit.log == [(0, 3, [0, 2])]
+
+
+async def test_an_empty_slice_reaches_the_unit(rig: Rig) -> None:
+    assert await rig.take([], 7, 9)
+    assert rig.unit.log == [(7, 9, [])]
+
+
+async def test_what_cannot_be_decoded_is_a_dead_letter_before_the_rest_is_applied(rig: Rig) -> None:
+    assert await rig.take([record(0), record(1, b"junk"), record(2)], 0, 3)
+    assert rig.unit.log == [("dead", 1, "undecodable"), (0, 3, [0, 2])]
+    labels = {"unit": "toy", "topic": "numbers", "partition": "0", "reason": "undecodable"}
+    assert rig.registry.get_sample_value("murmur_dead_letters_total", labels) == 1
+
+
+async def test_nothing_is_applied_while_a_dead_letter_is_not_durable(rig: Rig) -> None:
+    rig.unit.append_fails = [OutcomeUnknown("no answer", None)] * 2
+    assert await rig.take([record(0), record(1, b"junk")], 0, 2)
+    assert rig.unit.log == [("dead", 1, "undecodable"), (0, 2, [0])]
+
+
+async def test_what_the_unit_refuses_is_a_dead_letter_and_the_rest_is_applied(rig: Rig) -> None:
+    rig.unit.fails = [PoisonError(4, "no such thing"), PoisonError(3, "nor that")]
+    assert await rig.take(records(3, 4, 5), 3, 6)
+    assert rig.unit.log == [("dead", 4, "refused"), ("dead", 3, "refused"), (3, 6, [5])]
+
+
+async def test_a_refusal_of_an_offset_that_is_not_there_is_a_defect(rig: Rig) -> None:
+    rig.unit.fails = [PoisonError(99, "nowhere")]
+    assert not await rig.take(records(3), 3, 4)
+    assert isinstance(rig.ended(), Defect)
+    assert rig.unit.log == []
+
+
+async def test_an_engine_that_is_away_keeps_the_slice_in_its_place(rig: Rig) -> None:
+    rig.unit.fails = [RetryableError("away")] * 4
+    assert await rig.take(records(1, 2), 1, 3)
+    assert rig.unit.log == [(1, 3, [1, 2])]
+    assert rig.ended() is None
+
+
+async def test_a_registry_that_is_away_makes_no_dead_letter(rig: Rig) -> None:
+    decode, fails = rig.decoder.decode_batch, [RegistryUnavailable("away")] * 3
+
+    async def decode_batch(values: Any, topic: str | None = None) -> Any:
+        if fails:
+            raise fails.pop()
+        return await decode(values, topic)
+
+    rig.decoder.decode_batch = decode_batch  # type: ignore[method-assign]
+    assert await rig.take(records(1), 1, 2)
+    assert rig.unit.log == [(1, 2, [1])]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [(ValueError("a bug"), Defect, 70), (StateLost("bucket 3 went back"), Restart, 75)],
+)
+async def test_what_no_rule_covers_ends_the_worker_without_an_ack(
+    rig: Rig, error: Exception, kind: type[Exception], code: int
+) -> None:
+    rig.unit.fails = [error]
+    assert not await rig.take(records(1), 1, 2)
+    end = rig.ended()
+    assert type(end) is kind
+    assert getattr(end, "exit_code", None) == code
+    assert str(error) in str(end)
+
+
+async def test_a_stop_while_an_engine_is_away_gives_the_slice_up(rig: Rig) -> None:
+    rig.unit.fails = [RetryableError("away")] * 10**6
+    taking = asyncio.create_task(rig.take(records(1), 1, 2))
+    await until(lambda: len(rig.unit.fails) < 10**6)
+    rig.stopping.set()
+    assert not await asyncio.wait_for(taking, 5)
+    assert rig.ended() is None
+
+
+async def test_finish_waits_for_the_slice_in_hand(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    taking = asyncio.create_task(rig.take(records(1), 1, 2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    finishing = asyncio.create_task(rig.loop.finish(10))
+    rig.unit.hold.set()
+    await asyncio.wait_for(finishing, 5)
+    assert await taking
+
+
+async def test_finish_gives_up_a_slice_that_hangs(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    taking = asyncio.create_task(rig.take(records(1), 1, 2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(rig.loop.finish(0.05), 5)
+    assert not await taking
+    assert rig.unit.log == []
+
+
+async def test_a_heartbeat_comes_between_slices_never_within(rig: Rig) -> None:
+    rig.loop._settings = WorkerSettings("nowhere:1", "g", unit_heartbeat_seconds=0.01)
+    beating = asyncio.create_task(rig.loop.beat())
+    await until(lambda: "beat" in rig.unit.log)
+    rig.unit.hold = asyncio.Event()
+    taking = asyncio.create_task(rig.take(records(1), 1, 2))
+    await until(lambda: rig.loop._turn.locked() and rig.loop._in_hand is not None)
+    beats = rig.unit.log.count("beat")
+    await asyncio.sleep(0.1)  # ten heartbeats' time, in which none may come
+    assert rig.unit.log.count("beat") == beats
+    rig.unit.hold.set()
+    assert await taking
+    await until(lambda: rig.unit.log.count("beat") > beats)
+    beating.cancel()
+
+
+async def test_dead_letter_headers_keep_the_original_ones() -> None:
+    source = record(7, b"junk", headers=(("ce_id", b"x"),))
+    letter = DeadLetter(source, "numbers", "toy", "undecodable", "4 bytes, not 8", 2)
+    headers = dict(letter.headers())
+    assert headers["ce_id"] == b"x"
+    assert headers["dl_topic"] == b"numbers"
+    assert headers["dl_partition"] == b"0"
+    assert headers["dl_offset"] == b"7"
+    assert headers["dl_unit"] == b"toy"
+    assert headers["dl_reason"] == b"undecodable"
+    assert headers["dl_detail"] == b"4 bytes, not 8"
+    assert headers["dl_attempt"] == b"2"
