@@ -2,10 +2,10 @@
 
 Errors, by what the worker does about them::
 
-    ProjectionError ├── RetryableError   an engine is away or slow: the same slice is tried again,
-    with backoff ├── PoisonError      one record can never be applied: it becomes a dead letter,
-    the rest goes on └── StateLost        Redis went back in time: the worker ends, and resumes
-    from what is left
+    ProjectionError
+    ├── RetryableError   an engine is away or slow: the same slice is tried again, with backoff
+    ├── PoisonError      one record can never be applied: it becomes a dead letter, the rest goes on
+    └── StateLost        Redis went back in time: the worker ends, and resumes from what is left
 """
 
 from __future__ import annotations

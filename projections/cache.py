@@ -132,8 +132,7 @@ class Cache:
             await self._bus.calls_strict(fills)  # 3
         return found
 
-    def _fill_command(self, ids: Sequence[int], token: str, loaded: Mapping[int, bytes]) ->
-    Command:
+    def _fill_command(self, ids: Sequence[int], token: str, loaded: Mapping[int, bytes]) -> Command:
         command: list[Argument] = ["FCALL", "murmur_fill", len(ids)]
         command.extend(self.key(i) for i in ids)
         command.extend((token, self.ttl_ms))

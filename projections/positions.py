@@ -152,8 +152,8 @@ class Positions:
             verdict, value = reply[0], int(reply[1])
             if verdict == b"lost":
                 raise StateLost(
-                    f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{value}, but this
-                    " f"worker had written {expected[bucket]}: acknowledged writes were lost. "
+                    f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{value}, but this "
+                    f"worker had written {expected[bucket]}: acknowledged writes were lost. "
                     f"The worker ends, and resumes from {value}."
                 )
             if verdict == b"ok":

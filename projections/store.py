@@ -9,8 +9,8 @@ Keeps true:
 Bounded by: ``BATCH_ROWS_MAX`` rows a batch, ``IN_FLIGHT_MAX`` requests at once.
 
 CQL is kept within what Cassandra 5 and ScyllaDB both speak. ScyllaDB refuses timestamps more than
-three days in the future (``restrict_future_timestamp``), which a Snowflake id taken as
-microseconds would be: :func:`id_timestamp` shifts ids to below zero, keeping their order.
+three days in the future (``restrict_future_timestamp``), which a Snowflake id taken as microseconds
+would be: :func:`id_timestamp` shifts ids to below zero, keeping their order.
 """
 
 from __future__ import annotations
