@@ -10,7 +10,6 @@ an error, because a misspelt setting would otherwise be a default in disguise.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import tomllib
@@ -33,11 +32,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from infra.stack import state
+
 PREFIX = "MURMUR_"
 SETTINGS_FILE = "MURMUR_SETTINGS_FILE"
 # Read by the tests, not settings of the product.
 FOREIGN_PREFIXES = ("MURMUR_TEST_",)
-STATE_FILE = "stack.json"
 # Engine name in the state file -> the setting that holds its address.
 ADDRESS_OF = {
     "kafka": "kafka_bootstrap",
@@ -172,6 +172,9 @@ class Settings(BaseSettings):
     valkey_zset_listpack_entries: NonNegativeInt = Field(
         128, description="Sorted sets up to this long stay compact in the local Valkey"
     )
+    stack_usual_ports: bool = Field(
+        True, description="Take the engines' usual ports when they are free; else any free ones"
+    )
     stack_ready_s: PositiveFloat = Field(
         180.0, description="Seconds the local stack may take until every engine answers"
     )
@@ -232,15 +235,14 @@ def load(environ: Mapping[str, str] | None = None, **given: Any) -> Loaded:
 
 
 def addresses_in(data_dir: Path) -> dict[str, Any]:
-    """The addresses in the state file of a local stack, by setting; empty without one."""
+    """The addresses of the local stack that runs in `data_dir`, by setting; empty without one."""
     try:
-        state = json.loads((data_dir / STATE_FILE).read_text())
-    except FileNotFoundError:
-        return {}
+        stack = state.read(data_dir)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{data_dir / STATE_FILE} cannot be read: {error}") from None
-    addresses = state.get("addresses", {})
-    return {ADDRESS_OF[engine]: at for engine, at in addresses.items() if engine in ADDRESS_OF}
+        raise SettingsError(f"{data_dir / state.FILE_NAME} cannot be read: {error}") from None
+    if stack is None or not stack.alive():
+        return {}
+    return {ADDRESS_OF[engine]: at for engine, at in stack.addresses.items()}
 
 
 def _from_env() -> dict[str, Any]:

@@ -89,18 +89,22 @@ def _parse(coordinates: str, size: int, sha256: str) -> Artifact:
 
 
 def fetch(
-    artifacts: Iterable[Artifact], cache: Path, repository: str | None, progress: Progress
+    artifacts: Iterable[Artifact],
+    cache: Path,
+    repository: str | None,
+    progress: Progress,
+    stop: threading.Event,
 ) -> None:
     """Make every artefact be in `cache`, verified; those that are, cost nothing.
 
-    Raises ArtifactError at the first file that cannot be had or does not match.
+    Blocks; setting `stop` ends it within a network chunk. Raises ArtifactError at the first file
+    that cannot be had or does not match.
     """
     missing = {a.path(cache): a for a in artifacts if not a.path(cache).exists()}
     if not missing:
         return
     (cache / "maven").mkdir(parents=True, exist_ok=True)
     progress.started(len(missing), sum(a.size for a in missing.values()))
-    stop = threading.Event()
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
         jobs = [
             pool.submit(_fetch_one, a, cache, repository, progress, stop)

@@ -42,7 +42,7 @@ class Place:
     data: Path
     config: Path
     cache: Path
-    ports: ClassVar[dict[str, int]]
+    ports: dict[str, int]
     artifacts: list[Artifact]
 
     def class_path(self) -> str:

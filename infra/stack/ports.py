@@ -1,0 +1,47 @@
+"""Ports for the local stack: the usual ones when they are free, others when not."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from infra.stack.engines.base import LOOPBACK
+
+# Below the range that Linux gives to outgoing connections (32768 up), so that none of those can
+# take a port between our choosing it and the engine's binding it.
+FREE_RANGE = (20_000, 32_000)
+ATTEMPTS_MAX = 200
+
+
+class NoFreePortError(Exception):
+    """No port could be bound; something is badly wrong with this machine."""
+
+
+def free(port: int) -> bool:
+    """Whether an engine could listen on this port of the loopback address now."""
+    with socket.socket() as probe:
+        # As servers do: connections of the last run in TIME_WAIT do not make a port taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose(wanted: dict[str, int], before: dict[str, int], usual: bool) -> dict[str, int]:
+    """A free port for each role: the one it had before, else the usual one, else any."""
+    return {
+        role: _choose(before.get(role), port if usual else None) for role, port in wanted.items()
+    }
+
+
+def _choose(*preferred: int | None) -> int:
+    for port in preferred:
+        if port is not None and free(port):
+            return port
+    for _ in range(ATTEMPTS_MAX):
+        port = random.randint(*FREE_RANGE)
+        if free(port):
+            return port
+    raise NoFreePortError(f"no free port in {FREE_RANGE} after {ATTEMPTS_MAX} attempts")
