@@ -9,7 +9,11 @@ EventsError
 │   ├── RegistryUnavailable the schema registry is away
 │   ├── SchemaNotFetched   the codec has not asked the registry for this schema id yet
 │   ├── BrokerUnreachable  nothing was sent, for certain
-│   └── QueueFull          too many appends in flight; nothing was sent
+│   ├── QueueFull          too many appends in flight; nothing was sent
+│   ├── StoreUnavailable   the store of leases and idempotency keys is away
+│   ├── NoMachineId        every machine id for Snowflake ids is held
+│   ├── LeaseLost          no id can be minted: the lease is over and no other could be had
+│   └── ClockWentBack      no id can be minted: the clock is behind the last id
 ├── RejectedError          the same event can never be appended: change it
 │   ├── InvalidEvent       a field is not what its schema allows; ``field`` names it
 │   ├── EventTooLarge      more bytes than the log takes
@@ -78,6 +82,33 @@ class BrokerUnreachable(RetryableError):
 
 class QueueFull(RetryableError):
     """Too many appends are in flight; this one was not sent."""
+
+
+class StoreUnavailable(RetryableError):
+    """The store did not answer; a write may or may not have happened."""
+
+
+class NoMachineId(RetryableError):
+    """Every machine id is held; one comes free when its lease is over."""
+
+
+class LeaseLost(RetryableError):
+    """No id can be minted now: the lease is over and no other could be had."""
+
+
+class ClockWentBack(RetryableError):
+    """No id can be minted now: the clock is behind the last id.
+
+    Attributes:
+        drift_ms: How far behind, in milliseconds.
+    """
+
+    def __init__(self, drift_ms: int) -> None:
+        super().__init__(
+            f"the clock went back: it is {drift_ms} ms behind the last id; "
+            f"no ids until it has caught up"
+        )
+        self.drift_ms = drift_ms
 
 
 class RejectedError(EventsError):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+
 from events.codec import Codec
-from events.errors import RegistryUnavailable
+from events.errors import NoMachineId, RegistryUnavailable, StoreUnavailable
+from events.snowflake import Lease
 from events.types import EVENT_TYPES
 from schemas import catalog
 from schemas.catalog import AvroSchema
@@ -31,3 +34,37 @@ def local_codec(source: MemorySchemas | None = None) -> Codec:
     for name, number in ids.items():
         schemas.table[number] = catalog.schemas()[name][-1].schema
     return Codec(ids, schemas)
+
+
+class MemoryLeases:
+    """A lease store in memory: holder and end of the last range by machine id."""
+
+    def __init__(self, machines: int = 2) -> None:
+        self._machines = machines
+        self.rows: dict[int, tuple[str, int]] = {}
+        self.away = False
+
+    async def claim(self, now_ms: int, lease_ms: int) -> Lease:
+        self._ask()
+        for machine in range(self._machines):
+            if machine not in self.rows or self.rows[machine][1] < now_ms:
+                holder = str(uuid.uuid4())
+                self.rows[machine] = holder, now_ms + lease_ms
+                return Lease(machine, holder, now_ms, now_ms + lease_ms)
+        raise NoMachineId("none is free")
+
+    async def extend(self, lease: Lease, until_ms: int) -> Lease | None:
+        self._ask()
+        if self.rows[lease.machine][0] != lease.holder:
+            return None
+        self.rows[lease.machine] = lease.holder, until_ms
+        return Lease(lease.machine, lease.holder, lease.from_ms, until_ms)
+
+    async def release(self, lease: Lease, used_until_ms: int) -> None:
+        self._ask()
+        if self.rows[lease.machine][0] == lease.holder:
+            self.rows[lease.machine] = "", used_until_ms
+
+    def _ask(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
