@@ -18,7 +18,8 @@ import msgspec
 from events.slices import Record
 from events.types import TweetDeleted, TweetPosted
 from projections.store import Store
-from projections.timelines.layout import NO_REPLY, Entry, earlier, entries, later
+from projections.timelines.layout import NO_REPLY, Entry, entries
+from projections.versions import first, latest
 
 AUTHORS_PER_QUERY = 50
 ROWS_PER_AUTHOR_MAX = 800
@@ -48,7 +49,7 @@ def facts(record: Record) -> list[tuple[str, Sequence[Any]]]:
         case TweetPosted() as tweet:
             reply_to = tweet.reply_to_user_id or NO_REPLY
             original = tweet.retweet_of_id or 0
-            at = earlier(record.offset)
+            at = first(record.offset)
             written: list[tuple[str, Sequence[Any]]] = [
                 (_POST, (at, reply_to, original, tweet.user_id, tweet.tweet_id))
             ]
@@ -57,7 +58,7 @@ def facts(record: Record) -> list[tuple[str, Sequence[Any]]]:
             return written
         case TweetDeleted(user_id=author, tweet_id=tweet_id):
             # A deletion by another user lands in that user's timeline, where there is no post.
-            return [(_DELETE, (later(record.offset), author, tweet_id))]
+            return [(_DELETE, (latest(record.offset), author, tweet_id))]
     return []
 
 
@@ -133,9 +134,9 @@ class Authors:
             if at >= floor:
                 by_reach.setdefault(at, []).append(author)
         queries = [
-            (group[first : first + AUTHORS_PER_QUERY], at)
+            (group[start : start + AUTHORS_PER_QUERY], at)
             for at, group in by_reach.items()
-            for first in range(0, len(group), AUTHORS_PER_QUERY)
+            for start in range(0, len(group), AUTHORS_PER_QUERY)
         ]
         pages = await asyncio.gather(*(self._pages(*query, per_author) for query in queries))
         for (group, _), rows in zip(queries, pages, strict=True):
@@ -164,9 +165,9 @@ class Authors:
         Deleted retweets are among them; whoever reads them finds that they are gone.
         """
         queries = [
-            (original, list(authors[first : first + AUTHORS_PER_QUERY]))
+            (original, list(authors[start : start + AUTHORS_PER_QUERY]))
             for original in originals
-            for first in range(0, len(authors), AUTHORS_PER_QUERY)
+            for start in range(0, len(authors), AUTHORS_PER_QUERY)
         ]
         pages = await self._store.execute_many(
             "SELECT retweet_id, author_id FROM {retweets} WHERE tweet_id = ? AND author_id IN ?",

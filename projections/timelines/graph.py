@@ -32,7 +32,8 @@ from projections.bus import RedisBus
 from projections.cache import Cache
 from projections.keys import Keys
 from projections.store import Store, id_timestamp
-from projections.timelines.layout import Followers, Relations, in_force, later
+from projections.timelines.layout import Followers, Relations, in_force
+from projections.versions import latest
 
 _FOLLOW_OUT = (
     "UPDATE {graph_out} USING TIMESTAMP ? SET follow_id = ? WHERE user_id = ? AND other_id = ?"
@@ -59,7 +60,7 @@ GraphEvent = UserFollowed | UserUnfollowed | UserBlocked | UserUnblocked | UserM
 
 def facts(record: Record) -> list[Fact]:
     """Returns the upserts of one record of ``social-graph``; none for what is not of the graph."""
-    event, at = record.event, later(record.offset)
+    event, at = record.event, latest(record.offset)
     if isinstance(event, GraphEvent) and event.user_id == event.target_user_id:
         return []  # nobody follows, blocks or mutes himself
     match event:

@@ -11,8 +11,7 @@ Facts (Cassandra):
 Cells are ordered by their own write timestamp, so redelivery, zombies and the order of partitions
 change nothing:
 
-- what one partition says of one key, by offset (``later``); of two posts with one id the first
-  counts, so their timestamps run backwards (``earlier``);
+- what one partition says of one key, by offset (:mod:`projections.versions`);
 - ``last_block_id``, which either side's partition may write, by the event's id (``id_timestamp``),
   so that it is the highest of them. A follow is in force when its id is above it.
 
@@ -70,16 +69,6 @@ BUILD_SECONDS = 30
 
 _COUNTS = Struct("<III")
 _SWAPPED = sys.byteorder == "big"
-
-
-def later(offset: int) -> int:
-    """Write timestamp of a cell where the last record of the partition counts."""
-    return offset + 1
-
-
-def earlier(offset: int) -> int:
-    """Write timestamp of a cell where the first record of the partition counts."""
-    return -(offset + 1)
 
 
 def member(tweet_id: int) -> bytes:
