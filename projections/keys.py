@@ -49,10 +49,10 @@ class Keys:
     def bucket(self, entity_id: int) -> int:
         """Returns the bucket of an id.
 
-        Snowflake ids end in a sequence that is mostly zero, so the id is mixed first (Fibonacci
-        hashing, Knuth, TAOCP 6.4) and the high half of the product is used.
+        Snowflake ids end in bits that are mostly zero, so the id is mixed first (Fibonacci hashing,
+        Knuth, TAOCP 6.4) and the top of the product, which every bit reaches, is scaled.
         """
-        return ((entity_id * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) % self.buckets
+        return ((entity_id * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) * self.buckets >> 32
 
     def of(self, kind: str, entity_id: int) -> bytes:
         """Returns the key of an entity's state or cache entry, such as ``g1:tweet:{7}:123``."""
