@@ -16,18 +16,19 @@ Bounded by ``REQUESTS_MAX`` requests under way and ``gateway.limits`` for each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
 
 from prometheus_client import Counter, Histogram
 
-from events.errors import RetryableError as LogUnavailable
+from events.errors import EventsError
 from gateway.auth import Tokens
 from gateway.http import Request, Response
 from gateway.limits import REQUEST_SECONDS_MAX, REQUESTS_MAX
 from gateway.metrics import GatewayMetrics
-from gateway.outcomes import unknown_outcome
+from gateway.outcomes import append_problem, unknown_outcome
 from gateway.problems import MEDIA_TYPE, Problem, unavailable
 from gateway.routing import Access, Route, Router
 from gateway.waits import Waits, parse_positions
@@ -112,7 +113,10 @@ class Gateway:
                 f"The answer was not ready within {self._request_seconds_max:g} s. Nothing was "
                 f"changed. Try again.",
             )
-        if isinstance(error, RetryableError | LogUnavailable):
+        if isinstance(error, EventsError):
+            with contextlib.suppress(EventsError):
+                return append_problem(error)
+        if isinstance(error, RetryableError):
             log.warning("request %s: %s", request.request_id, error)
             return unavailable(
                 "engine-away",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from events.errors import (
     AppendRefused,
-    BrokerUnreachable,
     EventsError,
     EventTooLarge,
     InvalidEvent,
@@ -16,7 +15,7 @@ from events.errors import (
     LogClosed,
     OutcomeUnknown,
     QueueFull,
-    RegistryUnavailable,
+    RetryableError,
 )
 from gateway.problems import FieldError, Problem, unavailable
 
@@ -33,14 +32,14 @@ def unknown_outcome() -> Problem:
     )
 
 
-def append_problem(error: EventsError) -> Problem:  # noqa: PLR0911  (one line of a table each)
+def append_problem(error: EventsError) -> Problem:
     """Returns what to answer for a failed append; unknown errors are raised again."""
     match error:
         case QueueFull():
             return unavailable(
                 "log-busy", "Too many commands are under way. Nothing was changed. Try again."
             )
-        case BrokerUnreachable() | RegistryUnavailable() | LogClosed():
+        case RetryableError() | LogClosed():
             return unavailable(
                 "log-away",
                 "The log does not answer. Nothing was changed. Try again.",

@@ -1,18 +1,20 @@
 """JSON that is put together from bytes: fragments are spliced, never parsed.
 
-A fragment is one JSON object as a projection keeps it. Keeps true: what comes in as JSON objects
-goes out as JSON; the order of ``data`` is the caller's.
+An *open object* is a JSON object without its closing brace and with at least one member, as the
+projections keep it (``projections.fragments``). Keeps true: open objects in, JSON out; the order of
+``data`` is the caller's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from gateway.http import Request, Response
 from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.problems import bad_request
+
+Includes = Iterable[tuple[str, Sequence[bytes]]]
+"""Names and open objects of what is included beside the data."""
 
 
 def page_count(request: Request) -> int:
@@ -29,40 +31,29 @@ def page_count(request: Request) -> int:
     raise bad_request("invalid-count", "count", f"count is a number from 1 to {PAGE_MAX}.")
 
 
-def with_field(fragment: bytes, name: str, value: bytes) -> bytes:
-    """Returns a non-empty JSON object with one more field at its end."""
-    return b'%s,"%s":%s}' % (fragment[:-1], name.encode(), value)
+def with_field(body: bytes, name: str, value: bytes) -> bytes:
+    """Returns an open object with one more field, whose value is JSON already."""
+    return b'%s,"%s":%s' % (body, name.encode(), value)
 
 
-def one(fragment: bytes, includes: Iterable[tuple[str, Sequence[bytes]]] = ()) -> bytes:
-    """Returns ``{"data": …}`` of one object, with ``includes`` where there are any."""
-    return b'{"data":%s%s}' % (fragment, _includes(includes))
+def one(body: bytes, includes: Includes = ()) -> bytes:
+    """Returns ``{"data": …}`` of one open object, with ``includes`` where there are any."""
+    return b'{"data":%s}%s}' % (body, _includes(includes))
 
 
-def page(
-    data: Sequence[bytes],
-    next_cursor: str | None,
-    includes: Iterable[tuple[str, Sequence[bytes]]] = (),
-) -> bytes:
-    """Returns a page; ``next_cursor`` is left out of the last one."""
-    cursor = b"" if next_cursor is None else b',"next_cursor":%s' % msgspec.json.encode(next_cursor)
-    return b'{"data":[%s]%s,"meta":{"result_count":%d%s}}' % (
-        b",".join(data),
-        _includes(includes),
-        len(data),
-        cursor,
+def page(data: Sequence[bytes], next_cursor: str | None, includes: Includes = ()) -> Response:
+    """Returns a page of open objects; ``next_cursor`` is left out of the last one."""
+    cursor = b"" if next_cursor is None else b',"next_cursor":"%s"' % next_cursor.encode()
+    return Response(
+        b'{"data":%s%s,"meta":{"result_count":%d%s}}'
+        % (_array(data), _includes(includes), len(data), cursor)
     )
 
 
-def page_response(
-    data: Sequence[bytes],
-    next_cursor: str | None,
-    includes: Iterable[tuple[str, Sequence[bytes]]] = (),
-) -> Response:
-    """Returns a page as a response."""
-    return Response(page(data, next_cursor, includes))
+def _array(bodies: Sequence[bytes]) -> bytes:
+    return b"[%s}]" % b"},".join(bodies) if bodies else b"[]"
 
 
-def _includes(includes: Iterable[tuple[str, Sequence[bytes]]]) -> bytes:
-    parts = [b'"%s":[%s]' % (name.encode(), b",".join(items)) for name, items in includes]
+def _includes(includes: Includes) -> bytes:
+    parts = [b'"%s":%s' % (name.encode(), _array(bodies)) for name, bodies in includes]
     return b',"includes":{%s}' % b",".join(parts) if parts else b""

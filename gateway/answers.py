@@ -1,0 +1,192 @@
+"""The JSON that clients get, as types; see ``gateway.bodies`` for what they send.
+
+Answers are spliced from the projections' fragments, not encoded from these types: the types
+describe them in ``/openapi.json``, and tests decode real answers with them, strictly.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gateway.bodies import IdText, Time, Username
+from projections.text.entities import Entities
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients get; strict, so that a test sees a field that is not described."""
+
+
+class UserMetrics(_Answer, frozen=True, kw_only=True):
+    """Sizes of the follow graph around a user: follows in force, whoever is active."""
+
+    followers_count: int
+    following_count: int
+
+
+class User(_Answer, frozen=True, kw_only=True):
+    """A user; ``public_metrics`` only where users are what was asked for."""
+
+    id: IdText
+    username: Username
+    name: str
+    description: str
+    location: str
+    url: str
+    profile_image_url: str
+    created_at: Time
+    public_metrics: UserMetrics | None = None
+
+
+class TweetReference(_Answer, frozen=True, kw_only=True):
+    """Another tweet that a tweet refers to."""
+
+    type: Literal["retweeted", "quoted", "replied_to"]
+    id: IdText
+
+
+class Attachments(_Answer, frozen=True, kw_only=True):
+    """What is attached to a tweet."""
+
+    media_keys: list[str]
+
+
+class Point(_Answer, frozen=True, kw_only=True):
+    """A GeoJSON point: longitude, then latitude."""
+
+    type: Literal["Point"]
+    coordinates: tuple[float, float]
+
+
+class Place(_Answer, frozen=True, kw_only=True):
+    """Where a tweet is from."""
+
+    coordinates: Point
+    woeid: str = ""
+
+
+class Tweet(_Answer, frozen=True, kw_only=True):
+    """A tweet; what does not apply is left out. A retweet's text is empty: see the original."""
+
+    id: IdText
+    text: str
+    author_id: IdText
+    created_at: Time
+    conversation_id: IdText
+    lang: str
+    in_reply_to_user_id: IdText | None = None
+    entities: Entities | None = None
+    attachments: Attachments | None = None
+    referenced_tweets: list[TweetReference] = []
+    geo: Place | None = None
+    source: str = ""
+
+
+class Included(_Answer, frozen=True, kw_only=True):
+    """What the data refers to: authors, and the originals of retweets."""
+
+    users: list[User] = []
+    tweets: list[Tweet] = []
+
+
+class PageMeta(_Answer, frozen=True, kw_only=True):
+    """Size of a page, and where the next one begins; without ``next_cursor`` it is the last."""
+
+    result_count: int
+    next_cursor: str | None = None
+
+
+class TweetPage(_Answer, frozen=True, kw_only=True):
+    """A page of tweets, newest first."""
+
+    data: list[Tweet]
+    includes: Included
+    meta: PageMeta
+
+
+class UserPage(_Answer, frozen=True, kw_only=True):
+    """A page of users."""
+
+    data: list[User]
+    meta: PageMeta
+
+
+class TweetAnswer(_Answer, frozen=True, kw_only=True):
+    """One tweet."""
+
+    data: Tweet
+    includes: Included | None = None
+
+
+class UserAnswer(_Answer, frozen=True, kw_only=True):
+    """One user."""
+
+    data: User
+
+
+class RegisteredAnswer(_Answer, frozen=True, kw_only=True):
+    """The new user, and a token that speaks for him."""
+
+    data: User
+    token: str
+
+
+class Following(_Answer, frozen=True, kw_only=True):
+    """Whether the follow holds."""
+
+    following: bool
+
+
+class Blocking(_Answer, frozen=True, kw_only=True):
+    """Whether the block holds."""
+
+    blocking: bool
+
+
+class Muting(_Answer, frozen=True, kw_only=True):
+    """Whether the mute holds."""
+
+    muting: bool
+
+
+class Deleted(_Answer, frozen=True, kw_only=True):
+    """Whether the tweet is deleted."""
+
+    deleted: bool
+
+
+class Retweeted(_Answer, frozen=True, kw_only=True):
+    """Whether the retweet holds."""
+
+    retweeted: bool
+
+
+class FollowingAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of follow commands."""
+
+    data: Following
+
+
+class BlockingAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of block commands."""
+
+    data: Blocking
+
+
+class MutingAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of mute commands."""
+
+    data: Muting
+
+
+class DeletedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of a deletion."""
+
+    data: Deleted
+
+
+class RetweetedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of taking a retweet back."""
+
+    data: Retweeted

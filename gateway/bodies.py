@@ -1,0 +1,102 @@
+"""The JSON that clients send, and the JSON that they get, as types.
+
+What is sent is validated against these types and what ``/openapi.json`` says is written from them,
+so the two cannot differ. What is answered is spliced from the projections' fragments; tests decode
+real answers with the types below, strictly, so that they stay true as well.
+
+Ids are numeric strings, because JavaScript's numbers cannot hold them; times are RFC 3339 in UTC
+with milliseconds; names of fields are X's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from gateway.limits import (
+    DESCRIPTION_CODE_POINTS_MAX,
+    LOCATION_CODE_POINTS_MAX,
+    MEDIA_MAX,
+    NAME_CODE_POINTS_MAX,
+    URL_CODE_POINTS_MAX,
+)
+
+Meta = msgspec.Meta
+
+IdText: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^[1-9][0-9]{0,18}$", description="An id, as a numeric string.", examples=["20"]),
+]
+Time: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="RFC 3339 in UTC with milliseconds.",
+    ),
+]
+Username: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_]{1,15}$",
+        description="1 to 15 letters, digits and underscores; unique without regard to case.",
+    ),
+]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=NAME_CODE_POINTS_MAX)]
+Description: TypeAlias = Annotated[str, Meta(max_length=DESCRIPTION_CODE_POINTS_MAX)]
+Location: TypeAlias = Annotated[str, Meta(max_length=LOCATION_CODE_POINTS_MAX)]
+Url: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=URL_CODE_POINTS_MAX,
+        pattern=r"^(https?://[^\s<>\"]+)?$",
+        description="An http or https URL, or an empty string.",
+    ),
+]
+MediaId: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class _Sent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients send; a field that we do not know is a mistake that they want to see."""
+
+
+class NewUser(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/users``."""
+
+    username: Username
+    name: Name
+    description: Description = ""
+    location: Location = ""
+    url: Url = ""
+    profile_image_url: Url = ""
+
+
+class ProfileEdit(_Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of ``PATCH /api/users/me``: the fields to change."""
+
+    name: Name | None = None
+    description: Description | None = None
+    location: Location | None = None
+    url: Url | None = None
+    profile_image_url: Url | None = None
+
+
+class NewTweet(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/tweets``."""
+
+    text: Annotated[
+        str,
+        Meta(
+            max_length=1120,
+            description="At most 280 Unicode code points after NFC; blank only with media.",
+        ),
+    ] = ""
+    media_ids: Annotated[list[MediaId], Meta(max_length=MEDIA_MAX)] = []
+    reply_to: IdText | None = None
+    quote_tweet_id: IdText | None = None
+
+
+class Target(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/users/{me}/follow``, ``block`` and ``mute``."""
+
+    target_user_id: IdText

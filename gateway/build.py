@@ -1,0 +1,95 @@
+"""Builds the gateway from what it is given: readers, log, minter, keys. ``infra`` gives.
+
+Kept apart from ``gateway.app`` so that the pipeline can be tested without any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.app import Gateway
+from gateway.auth import Tokens
+from gateway.commands.appending import Appender
+from gateway.commands.checks import Checks
+from gateway.commands.graph import GraphCommands
+from gateway.commands.tweets import TweetCommands
+from gateway.commands.users import UserCommands
+from gateway.cursors import Cursors
+from gateway.health import Check, Health
+from gateway.metrics import GatewayMetrics
+from gateway.queries.graph import GraphQueries
+from gateway.queries.home import HomeTimelines
+from gateway.queries.timeline import TimelineQueries
+from gateway.queries.tweets import TweetQueries
+from gateway.queries.users import UserQueries
+from gateway.routes import Handlers, table
+from gateway.services import Accounts, Authors, Graph, Log, Minter, Tweets
+from gateway.waits import UnitReads, Waits
+from projections.accounts.layout import UserFragment
+from projections.tweets.layout import TweetFragment
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway stands on.
+
+    Attributes:
+        log: Appends events.
+        minter: Makes ids.
+        accounts: Reads users.
+        tweets: Reads tweets.
+        authors: Reads author timelines.
+        graph: Reads follows, blocks and mutes.
+        home: Reads home timelines.
+        units: Where each unit is, by name, for ``X-Wait-For``.
+        tokens: Signs and verifies.
+        cursor_secret: A secret that all gateway processes share.
+        checks: Questions of ``/readyz``, by name.
+        metrics: Counts.
+        version: Of the product, for the API's document.
+    """
+
+    log: Log
+    minter: Minter
+    accounts: Accounts
+    tweets: Tweets
+    authors: Authors
+    graph: Graph
+    home: HomeTimelines[TweetFragment, UserFragment]
+    units: Mapping[str, UnitReads]
+    tokens: Tokens
+    cursor_secret: bytes
+    checks: Mapping[str, Check]
+    metrics: GatewayMetrics
+    version: str
+
+
+def build(services: Services) -> tuple[Gateway, Health]:
+    """Returns the gateway, and its health so that a stopping process can say that it drains."""
+    waits = Waits(services.units, services.metrics)
+    cursors = Cursors(services.cursor_secret)
+    appender = Appender(services.log)
+    accounts, graph, minter = services.accounts, services.graph, services.minter
+    checks = Checks(accounts, services.tweets, graph, services.authors)
+    health = Health(services.checks, services.metrics)
+    handlers = Handlers(
+        users=UserQueries(accounts, graph),
+        tweets=TweetQueries(services.tweets, accounts, services.authors, cursors),
+        graph=GraphQueries(accounts, graph, cursors),
+        timeline=TimelineQueries(services.home, cursors),
+        user_commands=UserCommands(
+            accounts=accounts,
+            graph=graph,
+            checks=checks,
+            minter=minter,
+            appender=appender,
+            waits=waits,
+            tokens=services.tokens,
+        ),
+        tweet_commands=TweetCommands(checks, minter, appender),
+        graph_commands=GraphCommands(checks, graph, minter, appender),
+        health=health,
+    )
+    routes = table(handlers, services.version)
+    return Gateway(routes, services.tokens, waits, services.metrics), health

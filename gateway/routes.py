@@ -1,0 +1,276 @@
+"""The route table: every path of the API, what it needs and who answers it.
+
+``units`` names the units of projection that serve a route: ``X-Wait-For`` waits for those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from gateway.answers import (
+    BlockingAnswer,
+    DeletedAnswer,
+    FollowingAnswer,
+    MutingAnswer,
+    RegisteredAnswer,
+    RetweetedAnswer,
+    TweetAnswer,
+    TweetPage,
+    UserAnswer,
+    UserPage,
+)
+from gateway.bodies import NewTweet, NewUser, ProfileEdit, Target
+from gateway.commands.graph import GraphCommands
+from gateway.commands.tweets import TweetCommands
+from gateway.commands.users import UserCommands
+from gateway.health import Health
+from gateway.http import Request, Response
+from gateway.limits import PAGE_DEFAULT, PAGE_MAX
+from gateway.openapi import document
+from gateway.queries.graph import GraphQueries
+from gateway.queries.timeline import TimelineQueries
+from gateway.queries.tweets import TweetQueries
+from gateway.queries.users import UserQueries
+from gateway.routing import Access, Parameter, Route
+
+ACCOUNTS, TWEETS, TIMELINES = "accounts", "tweets", "timelines"
+ALL = (ACCOUNTS, TWEETS, TIMELINES)
+PROFILES = (ACCOUNTS, TIMELINES)
+
+_COUNT = Parameter(
+    "count",
+    "Most items of the page.",
+    {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+)
+_CURSOR = Parameter("cursor", "next_cursor of the page before.", {"type": "string"})
+_REPLIES = Parameter(
+    "replies", "Whether replies to others are listed.", {"type": "boolean", "default": False}
+)
+_PAGE = (_CURSOR, _COUNT)
+
+
+class Handlers(NamedTuple):
+    """What answers the routes."""
+
+    users: UserQueries
+    tweets: TweetQueries
+    graph: GraphQueries
+    timeline: TimelineQueries
+    user_commands: UserCommands
+    tweet_commands: TweetCommands
+    graph_commands: GraphCommands
+    health: Health
+
+
+def table(handlers: Handlers, version: str) -> list[Route]:
+    """Returns the routes."""
+    api = [*_users(handlers), *_tweets(handlers), *_graph(handlers), *_timelines(handlers)]
+    operators = _operators(handlers.health)
+    openapi = Route(
+        method="GET",
+        path="/openapi.json",
+        handler=_fixed(document([*api, *operators], version)),
+        summary="This API, as OpenAPI 3.1",
+        access=Access.OPEN,
+    )
+    return [*api, *operators, openapi]
+
+
+def _users(handlers: Handlers) -> list[Route]:
+    read, write = handlers.users, handlers.user_commands
+    return [
+        Route(
+            method="POST",
+            path="/api/users",
+            handler=write.register,
+            summary="Register: answers with the user and a token",
+            access=Access.OPEN,
+            body=NewUser,
+            answer=RegisteredAnswer,
+            status=201,
+        ),
+        Route(
+            method="GET",
+            path="/api/users/me",
+            handler=read.me,
+            summary="The token's user",
+            units=PROFILES,
+            answer=UserAnswer,
+        ),
+        Route(
+            method="PATCH",
+            path="/api/users/me",
+            handler=write.edit,
+            summary="Change one's profile",
+            access=Access.WRITE,
+            units=(ACCOUNTS,),
+            body=ProfileEdit,
+            answer=UserAnswer,
+        ),
+        Route(
+            method="GET",
+            path="/api/users/{id}",
+            handler=read.by_id,
+            summary="A user by id",
+            units=PROFILES,
+            answer=UserAnswer,
+        ),
+        Route(
+            method="GET",
+            path="/api/users/by/username/{name}",
+            handler=read.by_username,
+            summary="A user by name, without regard to case",
+            units=PROFILES,
+            answer=UserAnswer,
+        ),
+    ]
+
+
+def _tweets(handlers: Handlers) -> list[Route]:
+    read, write = handlers.tweets, handlers.tweet_commands
+    return [
+        Route(
+            method="POST",
+            path="/api/tweets",
+            handler=write.post,
+            summary="Post a tweet, a reply or a quote",
+            access=Access.WRITE,
+            units=ALL,
+            body=NewTweet,
+            answer=TweetAnswer,
+            status=201,
+        ),
+        Route(
+            method="GET",
+            path="/api/tweets/{id}",
+            handler=read.by_id,
+            summary="A tweet by id",
+            units=(ACCOUNTS, TWEETS),
+            answer=TweetAnswer,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/tweets/{id}",
+            handler=write.delete,
+            summary="Delete one's own tweet",
+            access=Access.WRITE,
+            units=(ACCOUNTS, TWEETS),
+            answer=DeletedAnswer,
+        ),
+        Route(
+            method="POST",
+            path="/api/tweets/{id}/retweet",
+            handler=write.retweet,
+            summary="Retweet; of a retweet the original",
+            access=Access.WRITE,
+            units=ALL,
+            answer=TweetAnswer,
+            status=201,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/tweets/{id}/retweet",
+            handler=write.unretweet,
+            summary="Take one's retweet back",
+            access=Access.WRITE,
+            units=ALL,
+            answer=RetweetedAnswer,
+        ),
+    ]
+
+
+def _graph(handlers: Handlers) -> list[Route]:
+    write, read = handlers.graph_commands, handlers.graph
+    relations = [
+        ("follow", write.follow, write.unfollow, FollowingAnswer),
+        ("block", write.block, write.unblock, BlockingAnswer),
+        ("mute", write.mute, write.unmute, MutingAnswer),
+    ]
+    routes = []
+    for name, make, end, answer in relations:
+        routes += [
+            _command("POST", f"/api/users/{{me}}/{name}", make, f"{name.title()} a user", answer),
+            _command(
+                "DELETE",
+                f"/api/users/{{me}}/{name}/{{target}}",
+                end,
+                f"Take a {name} back",
+                answer,
+            ),
+        ]
+    for name, handler in (("followers", read.followers), ("following", read.following)):
+        routes.append(
+            Route(
+                method="GET",
+                path=f"/api/users/{{id}}/{name}",
+                handler=handler,
+                summary="Who follows a user" if name == "followers" else "Whom a user follows",
+                units=PROFILES,
+                answer=UserPage,
+                query=_PAGE,
+            )
+        )
+    return routes
+
+
+def _command(
+    method: str,
+    path: str,
+    handler: Callable[[Request], Awaitable[Response]],
+    summary: str,
+    answer: type,
+) -> Route:
+    return Route(
+        method=method,
+        path=path,
+        handler=handler,
+        summary=summary,
+        access=Access.WRITE,
+        units=PROFILES,
+        body=Target if method == "POST" else None,
+        answer=answer,
+        status=201 if method == "POST" else 200,
+    )
+
+
+def _timelines(handlers: Handlers) -> list[Route]:
+    return [
+        Route(
+            method="GET",
+            path="/api/timeline/home",
+            handler=handlers.timeline.home,
+            summary="The home timeline of the token's user",
+            units=ALL,
+            answer=TweetPage,
+            query=_PAGE,
+        ),
+        Route(
+            method="GET",
+            path="/api/users/{id}/tweets",
+            handler=handlers.tweets.by_author,
+            summary="A user's tweets and retweets",
+            units=ALL,
+            answer=TweetPage,
+            query=(*_PAGE, _REPLIES),
+        ),
+    ]
+
+
+def _operators(health: Health) -> list[Route]:
+    handlers = (
+        ("/healthz", health.healthz, "Whether the process lives"),
+        ("/readyz", health.readyz, "Whether what it needs answers, and what lags"),
+        ("/metrics", health.metrics, "Prometheus metrics"),
+    )
+    return [
+        Route(method="GET", path=path, handler=handler, summary=summary, access=Access.OPEN)
+        for path, handler, summary in handlers
+    ]
+
+
+def _fixed(body: bytes) -> Callable[[Request], Awaitable[Response]]:
+    async def openapi(_request: Request) -> Response:
+        return Response(body)
+
+    return openapi

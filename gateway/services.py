@@ -1,0 +1,95 @@
+"""What the gateway needs of the layers below, as protocols; ``infra`` passes the real ones in.
+
+They are the signatures of the projections' ``read`` modules and of ``events``, so that the routes
+can be tested without an engine. Every one may raise ``projections.base.RetryableError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from events.position import Position
+from events.types import Event
+from projections.accounts.layout import Claim, UserFragment
+from projections.timelines.authors import Merge
+from projections.timelines.layout import Relations
+from projections.tweets.layout import TweetFragment
+
+
+class Log(Protocol):
+    """Appends events; ``events.log.Log``."""
+
+    async def append(self, event: Event, *, idempotency_key: str | None = None) -> Position:
+        """Returns where the event is, once it is there for good."""
+        ...
+
+    async def recall(self, idempotency_key: str) -> Event | None:
+        """Returns the event that was stored under a key before it was appended, if any."""
+        ...
+
+
+class Minter(Protocol):
+    """Makes ids; ``events.snowflake.SnowflakeMinter``."""
+
+    async def mint(self) -> int:
+        """Returns a new id."""
+        ...
+
+
+class Accounts(Protocol):
+    """Users; ``projections.accounts.read``."""
+
+    async def get(self, ids: Iterable[int]) -> Mapping[int, UserFragment]:
+        """Returns the users of those ids that are registered and active."""
+        ...
+
+    async def users(self, ids: Iterable[int]) -> Mapping[int, UserFragment]:
+        """Returns the users of those ids that are registered, active or not."""
+        ...
+
+    async def claim_of(self, username_key: str) -> Claim | None:
+        """Returns the claim that holds a folded name, or None."""
+        ...
+
+
+class Tweets(Protocol):
+    """Tweets; ``projections.tweets.read``."""
+
+    async def tweets(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
+        """Returns the tweets of those ids that exist; their authors may be inactive."""
+        ...
+
+
+class Authors(Protocol):
+    """Author timelines; ``projections.timelines.authors``."""
+
+    async def page(self, author_id: int, below: int, limit: int) -> Merge:
+        """Returns the newest entries of one author under ``below``."""
+        ...
+
+    async def retweets_of(
+        self, originals: Collection[int], authors: Sequence[int]
+    ) -> dict[int, list[tuple[int, int]]]:
+        """Returns (retweet id, author) by original, newest first, deleted ones among them."""
+        ...
+
+
+class Graph(Protocol):
+    """Follows, blocks and mutes; ``projections.timelines.graph``."""
+
+    async def relations_of(self, user_id: int) -> Relations:
+        """Returns whom a user follows, blocks and mutes, and who blocks him."""
+        ...
+
+    async def counts(self, user_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Returns (followers, following) of users."""
+        ...
+
+    async def follower_page(self, user_id: int, below: int, limit: int) -> list[int]:
+        """Returns up to ``limit`` followers with ids under ``below``, descending."""
+        ...
+
+    async def following_page(self, user_id: int, below: int, limit: int) -> list[int]:
+        """Returns up to ``limit`` followees with ids under ``below``, descending."""
+        ...
