@@ -7,12 +7,10 @@ minter for a live run (ids and times near now, and a second run of a seed repeat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-SNOWFLAKE_EPOCH_MS = 1288834974657
-IDS_PER_MS = 4096
+from events.snowflake import SEQUENCE_MAX, TIME_SHIFT, compose, wall_clock_ms
 
 Ids: TypeAlias = Callable[[], int]
 """Mints the next id; ascending within one process."""
@@ -35,7 +33,7 @@ class WallClock:
 
     def now_ms(self) -> int:
         """Milliseconds since the Unix epoch."""
-        return time.time_ns() // 1_000_000
+        return wall_clock_ms()
 
     def advance(self, load: float) -> None:
         """Nothing: time passes by itself."""
@@ -68,11 +66,11 @@ def virtual_ids(clock: Clock, machine: int = 0) -> Ids:
 
     def mint() -> int:
         nonlocal last
-        first = ((clock.now_ms() - SNOWFLAKE_EPOCH_MS) << 22) | (machine << 12)
+        first = compose(clock.now_ms(), machine, 0)
         if first > last:
             last = first
-        elif last % IDS_PER_MS == IDS_PER_MS - 1:
-            last = last - (IDS_PER_MS - 1) + (1 << 22)
+        elif last & SEQUENCE_MAX == SEQUENCE_MAX:
+            last += (1 << TIME_SHIFT) - SEQUENCE_MAX
         else:
             last += 1
         return last

@@ -1,0 +1,1 @@
+"""Bringing one's history along: from other services' exports into the log."""
