@@ -19,6 +19,7 @@ from events.types import (
     UserBlocked,
     UserFollowed,
     UserMuted,
+    UsernameClaimed,
     UserRegistered,
 )
 from infra.importing.archive import Archive
@@ -60,7 +61,7 @@ class FakeLog:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def holder(self, username: str) -> int | None:
-        claimed = {e.username_key: e.user_id for e in self.events if hasattr(e, "username_key")}
+        claimed = {e.username_key: e.user_id for e in self.of(UsernameClaimed)}
         return self.names.get(username.casefold(), claimed.get(username.casefold()))
 
     async def registered(self, user_id: int) -> bool:
