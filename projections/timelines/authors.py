@@ -103,35 +103,35 @@ class Authors:
     async def merge(self, authors: Collection[int], below: int, wanted: int) -> Merge:
         """Returns the newest entries of many authors under ``below``, merged.
 
-        Each round reads the next few of every author that may still have some above the floor; the
-        floor is the lowest id down to which nothing can be missing. It reads on until ``wanted``
-        entries are certain, the beginning is reached or ``ROUNDS_MAX`` rounds are over; at least
-        one row of progress is made in any case.
+        Each round reads the next few rows of every author who may still have one among the newest
+        ``wanted``; the floor is the lowest id down to which nothing can be missing. It ends when
+        no author may, or after ``ROUNDS_MAX`` rounds; a row of progress is made in any case.
         """
         per_author = 2 * wanted // max(1, len(authors)) + 1
         per_author = min(ROWS_PER_AUTHOR_MAX, max(ROWS_PER_AUTHOR_MIN, per_author))
         reach = dict.fromkeys(authors, below)
         found: list[Entry] = []
-        floor = 0
+        target = 0
         for _ in range(ROUNDS_MAX):
-            floor = await self._deepen(reach, floor, per_author, found)
-            if floor == 0 or sum(entry.tweet_id >= floor for entry in found) >= wanted:
+            await self._deepen(reach, target, per_author, found)
+            found.sort(key=lambda entry: entry.tweet_id, reverse=True)
+            target = found[wanted - 1].tweet_id if len(found) >= wanted else 0
+            if all(at <= target for at in reach.values()):
                 break
             per_author = min(ROWS_PER_AUTHOR_MAX, 2 * per_author)
-        certain = [entry for entry in found if entry.tweet_id >= floor]
-        certain.sort(key=lambda entry: entry.tweet_id, reverse=True)
-        return Merge(certain, floor)
+        floor = max(reach.values(), default=0)
+        return Merge([entry for entry in found if entry.tweet_id >= floor], floor)
 
     async def _deepen(
-        self, reach: dict[int, int], floor: int, per_author: int, found: list[Entry]
-    ) -> int:
-        """Reads on under ``reach`` of the authors that hold the floor up; returns the new floor.
+        self, reach: dict[int, int], target: int, per_author: int, found: list[Entry]
+    ) -> None:
+        """Reads on, of the authors who may have more above ``target``, under their ``reach``.
 
-        ``reach`` keeps, of each author that may have more, the id under which to read on.
+        ``reach`` keeps the id under which to read on; an author who has no more is taken out.
         """
         by_reach: dict[int, list[int]] = {}
         for author, at in reach.items():
-            if at >= floor:
+            if at > target:
                 by_reach.setdefault(at, []).append(author)
         queries = [
             (group[start : start + AUTHORS_PER_QUERY], at)
@@ -148,7 +148,6 @@ class Authors:
                 if count < per_author:
                     del reach[author]
             found += entries(rows)
-        return max(reach.values(), default=0)
 
     async def _pages(self, authors: list[int], below: int, per_author: int) -> list[Any]:
         return await self._store.execute(
