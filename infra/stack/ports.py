@@ -30,9 +30,9 @@ def free(port: int) -> bool:
 
 
 def choose(wanted: dict[str, int], before: dict[str, int], usual: bool) -> dict[str, int]:
-    """A free port for each role: the one it had before, else the usual one, else any."""
+    """A free port for each role: the usual one, else the one it had before, else any."""
     return {
-        role: _choose(before.get(role), port if usual else None) for role, port in wanted.items()
+        role: _choose(port if usual else None, before.get(role)) for role, port in wanted.items()
     }
 
 
