@@ -1,0 +1,1 @@
+"""Unit of projection: profiles, and who holds which username."""

@@ -1,0 +1,88 @@
+"""The accounts unit's reading side: users by id, from the cache; holders of names, from the store.
+
+Names are read from the store itself, at QUORUM: a registration answers with what it finds there.
+
+Bounded by: ``KEYS_PER_QUERY_MAX`` ids in one query of the store; callers bound their pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from projections.accounts.layout import (
+    KEYS_PER_QUERY_MAX,
+    READ,
+    USER,
+    Claim,
+    UserFragment,
+    pack,
+)
+from projections.accounts.usernames import Usernames
+from projections.bus import Command, RedisBus, Reply
+from projections.cache import Cache
+from projections.keys import Keys
+from projections.store import Store
+
+
+class AccountsReader:
+    """What the gateway reads of the accounts unit.
+
+    Args:
+        bus: The cluster.
+        store: The generation's tables.
+        keys: The unit's names.
+    """
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._cache = Cache(bus, keys, USER, self._load)
+        self._usernames = Usernames(store)
+
+    async def get(self, ids: Iterable[int]) -> dict[int, UserFragment]:
+        """Returns the users that others see: registered and active.
+
+        Raises:
+            RetryableError: Redis or the store is away.
+        """
+        return {user_id: user for user_id, user in (await self.users(ids)).items() if user.active}
+
+    async def users(self, ids: Iterable[int]) -> dict[int, UserFragment]:
+        """Returns every registered user of those ids; the fragment says whether it is active."""
+        found = await self._cache.get(ids)
+        return {user_id: UserFragment.unpack(data) for user_id, data in found.items()}
+
+    def queries(self, ids: Sequence[int]) -> list[Command]:
+        """Returns the commands that read users, to share a round trip with others.
+
+        Ids must not repeat. Hand the replies to :meth:`settle` with the same ids.
+        """
+        return self._cache.queries(ids)
+
+    async def settle(self, ids: Sequence[int], replies: Sequence[Reply]) -> dict[int, UserFragment]:
+        """Returns the registered users of :meth:`queries`, loading what was not cached."""
+        found = await self._cache.settle(ids, replies)
+        return {user_id: UserFragment.unpack(data) for user_id, data in found.items()}
+
+    async def holder(self, username: str) -> int | None:
+        """Returns who holds a name, compared without case; active or not."""
+        claim = await self.claim_of(username.casefold())
+        return claim.user_id if claim is not None else None
+
+    async def claim_of(self, username_key: str) -> Claim | None:
+        """Returns the claim that holds a folded name, or None.
+
+        Whoever claimed learns from ``event_id`` whether the own claim won.
+        """
+        return (await self._usernames.claims([username_key])).get(username_key)
+
+    async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
+        size = KEYS_PER_QUERY_MAX
+        answers = await asyncio.gather(
+            *(
+                self._store.execute(READ, (list(ids[at : at + size]),))
+                for at in range(0, len(ids), size)
+            )
+        )
+        packed = ((row[0], pack(row)) for rows in answers for row in rows)
+        return {user_id: fragment for user_id, fragment in packed if fragment is not None}

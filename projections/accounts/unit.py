@@ -1,0 +1,115 @@
+"""The accounts unit's writing side: profiles from ``users``, holders of names from ``usernames``.
+
+1. Write the facts at QUORUM.
+2. Forget the cached fragments of the users concerned and move the position, in one script a bucket.
+
+Exactly-once effect. Profiles: natural; every cell is an upsert whose timestamp follows from its
+record's offset (:mod:`projections.accounts.layout`). Usernames: a fold whose result is written
+with the offset of its last record (:mod:`projections.accounts.usernames`). The two topics are
+recorded apart and meet nowhere: a profile does not wait for its name's claim, nor a change for
+its registration.
+
+Bounded by: ``ROWS_MAX`` rows in memory at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from events.slices import Record, Slice
+from events.types import (
+    ProfileChanged,
+    UserDeactivated,
+    UserErased,
+    UserReactivated,
+    UserRegistered,
+)
+from projections import versions
+from projections.accounts import layout
+from projections.accounts.usernames import Usernames
+from projections.bus import RedisBus
+from projections.keys import Keys
+from projections.positions import Effect, Positions, forget
+from projections.store import Store
+
+NAME = "accounts"
+TOPICS = frozenset({"users", "usernames"})
+
+ROWS_MAX = 4096
+"""Records whose rows are built before they are written."""
+
+Row = tuple[str, tuple[Any, ...]]
+UserEvent = UserRegistered | ProfileChanged | UserDeactivated | UserReactivated | UserErased
+
+
+class Accounts:
+    """The writing side; see :mod:`projections.accounts.read` for the reading side."""
+
+    name = NAME
+    topics = TOPICS
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+        self._positions = Positions(bus, store, keys)
+        self._usernames = Usernames(store)
+
+    async def open(self) -> None:
+        """Creates the generation's tables where they are missing."""
+        await self._positions.open()
+        for name, ddl in layout.TABLES.items():
+            await self._store.create(name, ddl)
+
+    async def close(self) -> None:
+        """Holds nothing of its own."""
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        """Returns the next offset to read; see :meth:`Positions.resume`."""
+        return await self._positions.resume(topic, partition, topic_id)
+
+    async def heartbeat(self) -> None:
+        """Carries positions to the buckets that had nothing to do."""
+        await self._positions.heartbeat()
+
+    async def apply(self, piece: Slice) -> None:
+        """Applies a slice of either topic; what it says is readable when this returns."""
+        effects: dict[int, list[Effect]] = {}
+        for begin in range(0, len(piece.records), ROWS_MAX):  # 1
+            records = piece.records[begin : begin + ROWS_MAX]
+            if piece.topic == "usernames":
+                await self._usernames.record(records)
+            else:
+                await self._store.write([row for record in records for row in _rows(record)])
+                self._forget(records, effects)
+        await self._positions.commit(piece, effects)  # 2
+
+    def _forget(self, records: list[Record], effects: dict[int, list[Effect]]) -> None:
+        events = (record.event for record in records)
+        for user_id in {event.user_id for event in events if isinstance(event, UserEvent)}:
+            bucket = effects.setdefault(self._keys.bucket(user_id), [])
+            bucket.append(forget(self._keys.of(layout.USER, user_id)))
+
+
+def _rows(record: Record) -> Iterator[Row]:
+    """Yields the statements and values that one record of ``users`` comes to."""
+    event, offset = record.event, record.offset
+    latest = versions.latest(offset)
+    match event:
+        case UserRegistered():
+            profile = (getattr(event, field) for field in layout.PROFILE)
+            registered = (event.user_id, event.username, event.created_at, *profile)
+            yield layout.REGISTER, (*registered, versions.first(offset))
+        case ProfileChanged():
+            for field in layout.PROFILE:
+                value = getattr(event, field)
+                if value is not None:
+                    yield layout.CHANGE[field], (event.user_id, value, latest)
+        case UserDeactivated():
+            yield layout.DEACTIVATE, (event.user_id, True, latest)
+        case UserReactivated():
+            yield layout.DEACTIVATE, (event.user_id, False, latest)
+        case UserErased():
+            yield layout.ERASE, (event.user_id, versions.final(offset))
+        case _:
+            return

@@ -1,0 +1,1 @@
+"""Unit of projection: the content of tweets, by id."""

@@ -1,0 +1,78 @@
+"""The tweets unit's reading side: fragments by id, from the cache, filled from the store.
+
+Bounded by: ``IDS_PER_QUERY_MAX`` ids in one query of the store; callers bound their pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from projections.bus import Command, RedisBus, Reply
+from projections.cache import Cache
+from projections.keys import Keys
+from projections.store import Row, Store
+from projections.tweets.layout import READ, TWEET, TweetFragment, standing
+
+IDS_PER_QUERY_MAX = 32
+
+
+class TweetsReader:
+    """What the gateway reads of the tweets unit.
+
+    Args:
+        bus: The cluster.
+        store: The generation's tables.
+        keys: The unit's names.
+    """
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._cache = Cache(bus, keys, TWEET, self._load)
+
+    async def get(self, ids: Iterable[int]) -> dict[int, TweetFragment]:
+        """Returns the tweets that exist; one that is unknown or deleted has no entry.
+
+        Raises:
+            RetryableError: Redis or the store is away.
+        """
+        found = await self._cache.get(ids)
+        return {tweet_id: TweetFragment.unpack(data) for tweet_id, data in found.items()}
+
+    def queries(self, ids: Sequence[int]) -> list[Command]:
+        """Returns the commands that read tweets, to share a round trip with others.
+
+        Ids must not repeat. Hand the replies to :meth:`settle` with the same ids.
+        """
+        return self._cache.queries(ids)
+
+    async def settle(
+        self, ids: Sequence[int], replies: Sequence[Reply]
+    ) -> dict[int, TweetFragment]:
+        """Returns the tweets of :meth:`queries`, loading what was not cached."""
+        found = await self._cache.settle(ids, replies)
+        return {tweet_id: TweetFragment.unpack(data) for tweet_id, data in found.items()}
+
+    async def author_of(self, ids: Iterable[int]) -> dict[int, int]:
+        """Returns who posted each tweet id, deleted ones included; from the store itself.
+
+        An id once used stays its author's, so that an import cannot take it over.
+        """
+        rows = await self._rows(list(dict.fromkeys(ids)))
+        found: dict[int, int] = {}
+        for tweet_id, author_id, _ in sorted(rows, key=lambda row: not row[2]):  # standing first
+            found.setdefault(tweet_id, author_id)
+        return found
+
+    async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
+        return standing(await self._rows(ids))
+
+    async def _rows(self, ids: Sequence[int]) -> list[Row]:
+        size = IDS_PER_QUERY_MAX
+        answers = await asyncio.gather(
+            *(
+                self._store.execute(READ, (list(ids[at : at + size]),))
+                for at in range(0, len(ids), size)
+            )
+        )
+        return [row for rows in answers for row in rows]

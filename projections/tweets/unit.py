@@ -1,0 +1,88 @@
+"""The tweets unit's writing side: a slice of ``new-tweets`` becomes rows by tweet id.
+
+1. Build each post's fragment (entities, JSON) and empty each deleted one.
+2. Write the rows at QUORUM, in grouped batches.
+3. Forget the cached fragments and move the position, in one script per bucket.
+
+Exactly-once effect: natural. Every cell is an upsert on (tweet, author) whose timestamp follows
+from its record's offset (see :mod:`projections.tweets.layout`), so a slice may be applied twice,
+cut differently, or late by a worker that lost its partition. The cache is only ever emptied here:
+what a zombie forgets is loaded again, what it would put might be stale.
+
+Bounded by: ``ROWS_MAX`` fragments in memory at once; the store's batch and in-flight limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from events.slices import Record, Slice
+from events.types import TweetDeleted, TweetPosted
+from projections import versions
+from projections.bus import RedisBus
+from projections.keys import Keys
+from projections.positions import Effect, Positions, forget
+from projections.store import Store
+from projections.tweets.layout import DELETED, TABLES, TWEET, WRITE, pack
+
+NAME = "tweets"
+TOPICS = frozenset({"new-tweets"})
+
+ROWS_MAX = 2048
+"""Rows built before they are written; a slice may hold more records than should be held twice."""
+
+Row = tuple[str, tuple[int, int, bytes, int]]
+
+
+class Tweets:
+    """The writing side; see :mod:`projections.tweets.read` for the reading side."""
+
+    name = NAME
+    topics = TOPICS
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+        self._positions = Positions(bus, store, keys)
+
+    async def open(self) -> None:
+        """Creates the generation's table where it is missing."""
+        await self._positions.open()
+        for name, ddl in TABLES.items():
+            await self._store.create(name, ddl)
+
+    async def close(self) -> None:
+        """Holds nothing of its own."""
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        """Returns the next offset to read; see :meth:`Positions.resume`."""
+        return await self._positions.resume(topic, partition, topic_id)
+
+    async def heartbeat(self) -> None:
+        """Carries positions to the buckets that had nothing to do."""
+        await self._positions.heartbeat()
+
+    async def apply(self, piece: Slice) -> None:
+        """Applies a slice; the tweets in it are readable when this returns."""
+        for begin in range(0, len(piece.records), ROWS_MAX):
+            await self._store.write(list(_rows(piece.records[begin : begin + ROWS_MAX])))  # 1, 2
+        effects: dict[int, list[Effect]] = {}
+        bucket, key = self._keys.bucket, self._keys.of
+        for record in piece.records:
+            event = record.event
+            if isinstance(event, TweetPosted | TweetDeleted):
+                found = effects.setdefault(bucket(event.tweet_id), [])
+                found.append(forget(key(TWEET, event.tweet_id)))
+        await self._positions.commit(piece, effects)  # 3
+
+
+def _rows(records: list[Record]) -> Iterator[Row]:
+    """Yields the statement and values of each record that says something of a tweet."""
+    for record in records:
+        event = record.event
+        if isinstance(event, TweetPosted):
+            at = versions.first(record.offset)
+            yield WRITE, (event.tweet_id, event.user_id, pack(event), at)
+        elif isinstance(event, TweetDeleted):
+            at = versions.latest(record.offset)
+            yield WRITE, (event.tweet_id, event.user_id, DELETED, at)
