@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from cassandra import (
     RequestExecutionException,
     Unavailable,
 )
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
@@ -202,6 +202,8 @@ async def connect(
     keyspace: str,
     replication: int = 1,
     datacenter: str | None = None,
+    username: str = "",
+    password: str = "",
     timeout_seconds: float = 10.0,
 ) -> Session:
     """Connects to the store and makes sure that the keyspace exists.
@@ -211,21 +213,13 @@ async def connect(
         keyspace: Created with SimpleStrategy where it is missing.
         replication: Replication factor for a keyspace that is created here.
         datacenter: Local datacenter; None takes any.
+        username: Empty for no authentication.
+        password: Of ``username``.
         timeout_seconds: How long to wait for the first connection.
 
     Raises:
         RetryableError: no contact point answers.
     """
-    return await asyncio.to_thread(
-        _connect, hosts, keyspace, replication, datacenter, timeout_seconds
-    )
-
-
-def _connect(
-    hosts: Sequence[str], keyspace: str, replication: int, datacenter: str | None, timeout: float
-) -> Session:
-    names = [host.rpartition(":")[0] for host in hosts]
-    port = int(hosts[0].rpartition(":")[2])
     near = DCAwareRoundRobinPolicy(datacenter) if datacenter else RoundRobinPolicy()
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(near),
@@ -234,19 +228,23 @@ def _connect(
         row_factory=tuple_factory,
     )
     cluster = Cluster(
-        names,
-        port=port,
+        [host.rpartition(":")[0] for host in hosts],
+        port=int(hosts[0].rpartition(":")[2]),
+        auth_provider=PlainTextAuthProvider(username, password) if username else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        connect_timeout=timeout,
-        control_connection_timeout=timeout,
+        connect_timeout=timeout_seconds,
+        control_connection_timeout=timeout_seconds,
     )
-    deadline = time.monotonic() + timeout
+    return await asyncio.to_thread(_connect, cluster, keyspace, replication, timeout_seconds)
+
+
+def _connect(cluster: Cluster, keyspace: str, replication: int, timeout: float) -> Session:
     try:
         session = cluster.connect()
         session.execute(
             f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
             f"{{'class': 'SimpleStrategy', 'replication_factor': {replication}}}",
-            timeout=max(1.0, deadline - time.monotonic()),
+            timeout=timeout,
         )
     except DriverException as error:
         cluster.shutdown()

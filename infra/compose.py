@@ -1,0 +1,145 @@
+"""The composition root: clients and units from settings.
+
+Nothing below `infra` reads settings or opens a connection by itself; it is handed what it needs,
+here. Whoever opens closes: use `engines` as an async context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from cassandra.cluster import Session
+
+from events.codec import Codec
+from events.registry import Registry
+from infra.settings import Settings
+from projections import store as store_module
+from projections.accounts.read import AccountsReader
+from projections.accounts.unit import NAME as ACCOUNTS
+from projections.accounts.unit import Accounts
+from projections.base import Unit
+from projections.bus import RedisBus
+from projections.keys import Keys
+from projections.positions import AppliedPositions
+from projections.store import Store
+from projections.timelines.read import TimelinesReader
+from projections.timelines.unit import NAME as TIMELINES
+from projections.timelines.unit import Timelines
+from projections.tweets.read import TweetsReader
+from projections.tweets.unit import NAME as TWEETS
+from projections.tweets.unit import Tweets
+
+REGISTRY_SECONDS_MAX = 10.0
+CONNECT_SECONDS_MAX = 15.0
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Connected clients of the engines that projections stand on."""
+
+    settings: Settings
+    bus: RedisBus
+    session: Session
+    store: Store
+    registry: Registry
+
+    def keys(self, unit: str) -> Keys:
+        """Names the unit's keys; a topic prefix (as tests use) makes a scope of its own."""
+        settings = self.settings
+        return Keys(settings.generation, settings.topic_prefix + unit, settings.buckets)
+
+    def applied(self, unit: str) -> AppliedPositions:
+        """Where a unit is, as readers see it."""
+        return AppliedPositions(self.bus, self.store, self.keys(unit))
+
+
+@asynccontextmanager
+async def engines(settings: Settings) -> AsyncIterator[Engines]:
+    """Connects to Redis, the store and the registry; closes them at the end.
+
+    Raises:
+        RetryableError: one of them is away.
+    """
+    async with AsyncExitStack() as closing:
+        bus = await RedisBus.connect(settings.redis_url)
+        closing.push_async_callback(bus.close)
+        session = await open_cassandra(settings)
+        closing.callback(session.cluster.shutdown)
+        client = await closing.enter_async_context(httpx.AsyncClient(timeout=REGISTRY_SECONDS_MAX))
+        store = Store(session, settings.keyspace, settings.generation)
+        yield Engines(settings, bus, session, store, Registry(settings.registry_url, client))
+
+
+async def open_cassandra(settings: Settings) -> Session:
+    """Connects to the store and makes sure that the keyspace exists.
+
+    Raises:
+        RetryableError: it is away.
+    """
+    return await store_module.connect(
+        settings.cassandra_hosts,
+        keyspace=settings.keyspace,
+        username=settings.cassandra_username,
+        password=settings.cassandra_password.get_secret_value(),
+        timeout_seconds=CONNECT_SECONDS_MAX,
+    )
+
+
+def _accounts(on: Engines) -> Accounts:
+    return Accounts(on.bus, on.store, on.keys(ACCOUNTS))
+
+
+def _tweets(on: Engines) -> Tweets:
+    return Tweets(on.bus, on.store, on.keys(TWEETS))
+
+
+def _timelines(on: Engines) -> Timelines:
+    return Timelines(
+        on.bus,
+        on.store,
+        on.keys(TIMELINES),
+        celebrity_threshold=on.settings.celebrity_threshold,
+        timeline_length=on.settings.timeline_length,
+    )
+
+
+UNITS: dict[str, Callable[[Engines], Unit]] = {
+    ACCOUNTS: _accounts,
+    TWEETS: _tweets,
+    TIMELINES: _timelines,
+}
+"""The units there are, by name."""
+
+
+def accounts_reader(on: Engines) -> AccountsReader:
+    """The accounts unit's reading side."""
+    return AccountsReader(on.bus, on.store, on.keys(ACCOUNTS))
+
+
+def tweets_reader(on: Engines) -> TweetsReader:
+    """The tweets unit's reading side."""
+    return TweetsReader(on.bus, on.store, on.keys(TWEETS))
+
+
+def timelines_reader(on: Engines) -> TimelinesReader:
+    """The timelines unit's reading side."""
+    return TimelinesReader(
+        on.bus,
+        on.store,
+        on.keys(TIMELINES),
+        celebrity_threshold=on.settings.celebrity_threshold,
+        timeline_length=on.settings.timeline_length,
+    )
+
+
+def reader_codec(on: Engines) -> Codec:
+    """A codec that reads what any registered schema wrote, and writes nothing."""
+    return Codec({}, on.registry)
+
+
+def consumer_group(settings: Settings, unit: str) -> str:
+    """The consumer group of a unit: one per generation, and per topic prefix."""
+    return f"murmur.{settings.topic_prefix}{settings.generation}.{unit}"
