@@ -1,0 +1,89 @@
+"""A worker process: one unit, fed until SIGTERM or until it cannot go on.
+
+`murmur worker` starts one of these per unit and count, and starts it anew when it ends by itself.
+The exit status is the worker's own (see `streams.errors`); the last line on stderr says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvloop
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from infra import compose, settings
+from infra.compose import Engines
+from projections.base import RetryableError, Unit
+from projections.timelines.unit import Timelines
+from streams.errors import OperatorNeeded, Restart
+from streams.settings import WorkerSettings
+from streams.worker import run_worker
+
+log = logging.getLogger("murmur.worker")
+
+
+class Deliveries(Collector):
+    """Entries that the timelines unit added to cached timelines."""
+
+    def __init__(self, unit: Timelines) -> None:
+        self._unit = unit
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yields the one counter."""
+        metric = CounterMetricFamily("murmur_deliveries", "Entries added to cached timelines")
+        metric.add_metric([], self._unit.deliveries)
+        yield metric
+
+
+async def run(unit_name: str, metrics_port: int) -> int:
+    """Feeds one unit; returns the process's exit status."""
+    loaded = settings.load().settings
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with compose.engines(loaded) as on:
+            return await _feed(on, compose.UNITS[unit_name](on), stop, metrics_port)
+    except RetryableError as error:
+        log.critical("unit %s ends: %s", unit_name, error)
+        return Restart.exit_code
+
+
+async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int) -> int:
+    if isinstance(unit, Timelines):
+        REGISTRY.register(Deliveries(unit))
+    worker = WorkerSettings(
+        kafka_bootstrap=on.settings.kafka_bootstrap,
+        group=compose.consumer_group(on.settings, unit.name),
+        topic_prefix=on.settings.topic_prefix,
+        grace_seconds=on.settings.worker_grace_s,
+        metrics_port=metrics_port,
+    )
+    return await run_worker(worker, unit, compose.reader_codec(on), stop)
+
+
+def main() -> None:
+    """`python -m infra.worker UNIT [METRICS_PORT]`."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in compose.UNITS:
+        log.critical("usage: python -m infra.worker %s [METRICS_PORT]", "|".join(compose.UNITS))
+        sys.exit(OperatorNeeded.exit_code)
+    port = int(sys.argv[2]) if len(sys.argv) == 3 else 0
+    status = uvloop.run(run(sys.argv[1], port))
+    logging.shutdown()
+    # A broker that is away can hold Faust's consumer thread past the grace.
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
