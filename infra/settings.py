@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     )
 
     # What the engines hold.
+    site: Literal["local", "prod"] = Field(
+        "local", description="Which partition counts of schemas/topics.yaml new topics get"
+    )
     topic_prefix: TopicPrefix = Field("", description="Put before every topic name")
     keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = Field(
         "murmuration", description="Cassandra keyspace"
