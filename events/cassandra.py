@@ -39,8 +39,10 @@ class Statements:
         """
         await self._answer(lambda: self._session.execute_async(self._full(cql)))
 
-    async def run(self, cql: str, values: Sequence[Any] = ()) -> list[Mapping[str, Any]]:
-        """Run a statement.
+    async def run(
+        self, cql: str, values: Sequence[Any] = (), *, serial: bool = False
+    ) -> list[Mapping[str, Any]]:
+        """Run a statement; ``serial`` reads what lightweight transactions are still settling.
 
         Returns:
             Its rows by column name; of a conditional statement the first column is ``applied``.
@@ -51,6 +53,8 @@ class Statements:
         if cql not in self._prepared:
             self._prepared[cql] = await asyncio.to_thread(self._prepare, cql)
         bound = self._prepared[cql].bind(values)
+        if serial:
+            bound.consistency_level = ConsistencyLevel.SERIAL
         names, rows = await self._answer(lambda: self._session.execute_async(bound))
         columns = ["applied" if name == "[applied]" else name for name in names]
         return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -19,6 +19,7 @@ EventsError
 │   ├── EventTooLarge      more bytes than the log takes
 │   └── KeyReused          the idempotency key was used for another event
 ├── OutcomeUnknown         sent, not acknowledged: retry with the same idempotency key
+├── AppendManyFailed       some of many events were not appended: ``outcomes`` tells which
 ├── LogClosed              the log was closed; open a new one
 ├── AppendRefused          the broker said no for a reason that an operator must remove
 ├── SchemaRefused          the registry refuses a schema as incompatible; ``field`` names the cause
@@ -26,6 +27,10 @@ EventsError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from events.position import Position
 
 
 class EventsError(Exception):
@@ -162,6 +167,7 @@ class OutcomeUnknown(EventsError):
     """The event was sent and not acknowledged in time: it may or may not be in the log.
 
     Attributes:
+        why: What is known of it.
         idempotency_key: Retry with this key to append the same bytes and get one answer; ``None``
             when the append carried none, and a retry may then put the event in the log twice.
     """
@@ -173,7 +179,26 @@ class OutcomeUnknown(EventsError):
             else "no idempotency key was given"
         )
         super().__init__(f"the append may or may not have happened: {why}; {hint}")
+        self.why = why
         self.idempotency_key = idempotency_key
+
+
+class AppendManyFailed(EventsError):
+    """Some of many events were not appended.
+
+    Attributes:
+        outcomes: Position or error of each event, in order; those after the last one were not
+            tried.
+    """
+
+    def __init__(self, outcomes: Sequence[Position | EventsError], count: int) -> None:
+        errors = [outcome for outcome in outcomes if isinstance(outcome, EventsError)]
+        untried = count - len(outcomes)
+        super().__init__(
+            f"{len(errors)} of {count} events failed and {untried} were not tried; "
+            f"the first error: {errors[0]}"
+        )
+        self.outcomes = outcomes
 
 
 class LogClosed(EventsError):
