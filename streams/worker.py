@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
@@ -175,7 +176,7 @@ def _ended_by(error: BaseException) -> WorkerEnded | None:
     if isinstance(error, Stopping):
         return None
     words = f"{type(error).__name__}: {error}"
-    if type(error).__module__.startswith("aiokafka"):
+    if isinstance(error, KafkaError) and error.retriable:
         return Restart(f"the log is out of reach: {words}")
     return Defect(f"Faust crashed: {words}")
 

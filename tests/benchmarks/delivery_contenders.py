@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Consumer
 from faust.types import TP
 
@@ -145,8 +146,8 @@ def quix(bootstrap: str, topic: str, clock: Clock) -> None:
     app.run(frame)
 
 
-def raw(bootstrap: str, topic: str, clock: Clock) -> None:
-    """The limit: a bare librdkafka loop."""
+def librdkafka(bootstrap: str, topic: str, clock: Clock) -> None:
+    """A limit: a bare librdkafka loop."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -162,12 +163,32 @@ def raw(bootstrap: str, topic: str, clock: Clock) -> None:
             clock.add(len(found), sum([len(message.value() or b"") for message in found]))
 
 
+def aiokafka_loop(bootstrap: str, topic: str, clock: Clock) -> None:
+    """A limit: a bare loop over the client that carries the slices."""
+
+    async def main() -> None:
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=bootstrap,
+            group_id=uuid.uuid4().hex,
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+        while True:
+            polled = await consumer.getmany(timeout_ms=500, max_records=2000)
+            for records in polled.values():
+                clock.add(len(records), sum([len(r.value or b"") for r in records]))
+
+    asyncio.run(main())
+
+
 CONTENDERS: dict[str, Callable[[str, str, Clock], None]] = {
     "slices": slices,
     "faust_take": faust_take,
     "faust_plain": faust_plain,
     "quix": quix,
-    "raw": raw,
+    "aiokafka": aiokafka_loop,
+    "librdkafka": librdkafka,
 }
 
 
