@@ -1,0 +1,184 @@
+"""Processes that a demo or a fault test runs: a local stack, workers, a gateway.
+
+Keeps true: none outlives this process, however it ends (`infra.stack.process`). A worker that asks
+for a new process (exit status of `Restart`) gets one; other ends are errors with the last words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.stack import ports, process, state
+from streams.errors import Restart
+
+GRACE_S = 25.0
+STACK_GRACE_S = 60.0
+READY_POLL_S = 0.1
+SCRAPE_S_MAX = 2.0
+LOG_LINES = 8
+
+
+class ChildFailed(Exception):
+    """A process that was needed ended, or never became ready; the message has its last words."""
+
+
+class Child:
+    """One process, with its output in a file.
+
+    Args:
+        name: What it is called in messages.
+        argv: Arguments after the Python executable.
+        log: File that its output is appended to; None leaves it to the terminal.
+        env: Variables added to ours.
+    """
+
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path | None, env: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.restarts = 0
+        self._argv = argv
+        self._log = log
+        self._env = env
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        running = self._process is not None and self._process.returncode is None
+        return self._process.pid if self._process and running else None
+
+    async def start(self) -> None:
+        """Start it, again if it has ended."""
+        argv = [sys.executable, *self._argv]
+        if self._log is None:
+            self._process = await process.start(argv, None, self._env)
+            return
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as output:
+            self._process = await process.start(argv, output, self._env)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def stop(self, grace_s: float = GRACE_S) -> bool:
+        """SIGTERM, SIGKILL after the grace; whether it ended by itself."""
+        return self._process is None or await process.stop(self._process, grace_s)
+
+    async def supervise(self) -> None:
+        """Start it anew whenever it asks for that.
+
+        Raises:
+            ChildFailed: It ended for another reason.
+        """
+        while self._process is not None:
+            status = await self._process.wait()
+            if status != Restart.exit_code:
+                raise self.failed(status)
+            self.restarts += 1
+            await self.start()
+
+    def check(self) -> None:
+        """Raise ChildFailed when it has ended."""
+        if self._process is not None and self._process.returncode is not None:
+            raise self.failed(self._process.returncode)
+
+    def failed(self, status: int) -> ChildFailed:
+        """The error for its end, with its last words."""
+        lines = process.last_lines(self._log, LOG_LINES) if self._log else []
+        words = "".join(f"\n  {line}" for line in lines)
+        return ChildFailed(f"{self.name} {process.exit_words(status)}{words}")
+
+
+async def start_stack(data_dir: Path, ready_s: float) -> Child:
+    """Start the local stack as a child whose progress is seen in our terminal; wait until ready.
+
+    Raises:
+        ChildFailed: It ended, or is not ready in time.
+    """
+    stack = Child("the local stack", ["-m", "infra.cli.main", "up"], None, {})
+    await stack.start()
+    try:
+        await _until_ready(stack, data_dir, ready_s)
+    except BaseException:
+        await stack.stop(STACK_GRACE_S)
+        raise
+    return stack
+
+
+async def _until_ready(stack: Child, data_dir: Path, ready_s: float) -> None:
+    deadline = time.monotonic() + ready_s
+    while True:
+        stack.check()
+        current = state.read(data_dir)
+        if current is not None and current.pid == stack.pid and current.ready:
+            return
+        if time.monotonic() > deadline:
+            raise ChildFailed(f"the local stack is not ready after {ready_s:.0f} s")
+        await asyncio.sleep(READY_POLL_S)
+
+
+class Worker(Child):
+    """A worker of one unit, with its metrics."""
+
+    def __init__(self, unit: str, log_dir: Path, env: Mapping[str, str]) -> None:
+        self.unit = unit
+        self._port = ports.choose({unit: 0}, {}, usual=False)[unit]
+        argv = ["-m", "infra.worker", unit, str(self._port)]
+        super().__init__(f"the worker of {unit}", argv, log_dir / f"worker-{unit}.log", env)
+
+    async def metrics(self, client: httpx.AsyncClient) -> dict[str, float]:
+        """Its counters and gauges, each summed over labels; empty while it does not answer."""
+        try:
+            answer = await client.get(
+                f"http://127.0.0.1:{self._port}/metrics", timeout=SCRAPE_S_MAX
+            )
+        except httpx.HTTPError:
+            return {}
+        totals: dict[str, float] = {}
+        for family in text_string_to_metric_families(answer.text):
+            for sample in family.samples:
+                totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
+        return totals
+
+
+class GatewayProcess(Child):
+    """A gateway on a port of its own."""
+
+    def __init__(self, wanted_port: int, log_dir: Path, env: Mapping[str, str]) -> None:
+        port = ports.choose({"http": wanted_port}, {}, usual=True)["http"]
+        self.url = f"http://127.0.0.1:{port}"
+        env = {**env, "MURMUR_GATEWAY_PORT": str(port), "MURMUR_GATEWAY_HOST": "127.0.0.1"}
+        argv = ["-m", "infra.cli.main", "gateway"]
+        super().__init__("the gateway", argv, log_dir / "gateway.log", env)
+
+    async def until_ready(self, client: httpx.AsyncClient, seconds_max: float) -> None:
+        """Wait until it says that it can serve.
+
+        Raises:
+            ChildFailed: It ended, or does not say so in time.
+        """
+        deadline = time.monotonic() + seconds_max
+        last = "no answer"
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                answer = await client.get(f"{self.url}/readyz", timeout=SCRAPE_S_MAX)
+            except httpx.HTTPError as error:
+                last = type(error).__name__
+            else:
+                if answer.status_code == 200:
+                    return
+                last = answer.text[:300]
+            await asyncio.sleep(READY_POLL_S)
+        raise ChildFailed(f"the gateway is not ready after {seconds_max:.0f} s: {last}")

@@ -1,0 +1,184 @@
+"""Lag zero, and what the log says: the two sides of "the system agrees with the oracle".
+
+The oracle is ``tests/oracle.py``, the executable specification. This is the one place where `infra`
+looks at `tests`, and only while it runs: a demo that compared the system with anything else would
+show nothing. An installation without the tests cannot check, and says so.
+
+Keeps true: the oracle is fed from the log, never from what a producer believes to have appended.
+Bounded by: `FETCH_MAX` undecoded records at a time; the oracle's own memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from events.codec import Codec
+from events.errors import PoisonError
+from infra import compose
+from infra.compose import Engines
+from projections.base import RetryableError
+from schemas.catalog import Topics
+
+if TYPE_CHECKING:
+    from tests.oracle import LogRecord, Oracle
+
+SOURCE_TOPICS = ("users", "usernames", "social-graph", "new-tweets")
+FETCH_MAX = 5_000
+REQUEST_S_MAX = 15.0
+LAG_POLL_S = 0.25
+
+Offsets = dict[tuple[str, int], int]
+"""Offset by logical topic and partition."""
+
+
+class NotConverged(Exception):
+    """Units still lag after the time that they had; the message names them."""
+
+
+class LogView:
+    """Reads the log's ends and records; `close` it.
+
+    Args:
+        bootstrap: Kafka.
+        topics: The topics' names.
+        codec: Reads record values.
+    """
+
+    def __init__(self, bootstrap: str, topics: Topics, codec: Codec) -> None:
+        self._topics = topics
+        self._codec = codec
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"murmur.view.{uuid.uuid4().hex[:8]}",  # required; never committed to
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "log_level": 3,
+            }
+        )
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
+
+    async def ends(self, topics: Iterable[str] = SOURCE_TOPICS) -> Offsets:
+        """The next offset to be written, of every partition of these logical topics.
+
+        Raises:
+            KafkaException: The broker did not answer.
+        """
+        places = {
+            TopicPartition(self._topics.name(topic), partition): (topic, partition)
+            for topic in topics
+            for partition in range(self._topics.partitions(topic))
+        }
+        futures = self._admin.list_offsets(
+            {place: OffsetSpec.latest() for place in places}, request_timeout=REQUEST_S_MAX
+        )
+        answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()))
+        return {
+            places[TopicPartition(place.topic, place.partition)]: answer.offset
+            for place, answer in zip(futures, answers, strict=True)
+        }
+
+    async def records(self, start: Offsets, end: Offsets) -> AsyncIterator[LogRecord]:
+        """Every event from ``start`` up to and without ``end``, in offset order in a partition.
+
+        What cannot be read is left out, as it is a dead letter for every unit.
+
+        Raises:
+            KafkaException: The broker did not answer, or an offset is gone.
+        """
+        from tests.oracle import LogRecord  # noqa: PLC0415 - see the module's docstring
+
+        left = {place for place, until in end.items() if start.get(place, 0) < until}
+        self._consumer.assign([self._at(place, start.get(place, 0)) for place in left])
+        while left:
+            messages = await asyncio.to_thread(self._fetch)
+            values = [message.value() for message in messages]
+            await self._codec.prepare([value for value in values if isinstance(value, bytes)])
+            for message, value in zip(messages, values, strict=True):
+                place = (self._topics.logical(str(message.topic())), message.partition() or 0)
+                offset = message.offset() or 0
+                if offset < end[place] and isinstance(value, bytes):
+                    try:
+                        yield LogRecord(*place, offset, self._codec.decode(value))
+                    except PoisonError:
+                        continue
+            left = {place for place in left if self._read_up_to(place) < end[place]}
+        self._consumer.unassign()
+
+    def _at(self, place: tuple[str, int], offset: int) -> TopicPartition:
+        return TopicPartition(self._topics.name(place[0]), place[1], offset)
+
+    def _read_up_to(self, place: tuple[str, int]) -> int:
+        """The next offset that will be read; gaps do not hold it up."""
+        return int(self._consumer.position([self._at(place, OFFSET_INVALID)])[0].offset)
+
+    def _fetch(self) -> list[Message]:
+        messages: list[Message] = self._consumer.consume(FETCH_MAX, timeout=0.5)
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                raise KafkaException(error)
+        return messages
+
+
+async def feed(oracle: Oracle, view: LogView, start: Offsets, end: Offsets) -> None:
+    """Feed the oracle from the log."""
+    async for record in view.records(start, end):
+        oracle.feed(record)
+
+
+class Lag:
+    """How far each unit is behind the log's ends."""
+
+    def __init__(self, on: Engines, view: LogView, units: Iterable[str]) -> None:
+        self._view = view
+        self._applied = {unit: on.applied(unit) for unit in units}
+        self._topics = {unit: compose.UNITS[unit](on).topics for unit in self._applied}
+
+    async def by_unit(self, ends: Offsets | None = None) -> dict[str, int]:
+        """Events that each unit has still to apply; up to ``ends``, or to the log's ends now.
+
+        Raises:
+            RetryableError, KafkaException: An engine did not answer.
+        """
+        if ends is None:
+            ends = await self._view.ends(set().union(*self._topics.values()))
+        return {unit: await self._of(unit, ends) for unit in self._applied}
+
+    async def until_zero(self, seconds_max: float) -> None:
+        """Wait until every unit has applied everything, and stays so for two looks.
+
+        Raises:
+            NotConverged: It took longer.
+        """
+        deadline = time.monotonic() + seconds_max
+        zeros = 0
+        while zeros < 2:
+            try:
+                lag = await self.by_unit()
+            except (RetryableError, KafkaException):
+                lag = {"an engine that does not answer": 1}
+            zeros = zeros + 1 if not any(lag.values()) else 0
+            if time.monotonic() > deadline:
+                behind = ", ".join(f"{unit} by {n}" for unit, n in lag.items() if n)
+                raise NotConverged(f"after {seconds_max:.0f} s units lag: {behind}")
+            await asyncio.sleep(LAG_POLL_S)
+
+    async def _of(self, unit: str, ends: Mapping[tuple[str, int], int]) -> int:
+        applied = await self._applied[unit].all()
+        return sum(
+            max(0, end - applied.get(f"{topic}/{partition}", 0))
+            for (topic, partition), end in ends.items()
+            if topic in self._topics[unit]
+        )

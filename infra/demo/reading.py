@@ -1,0 +1,128 @@
+"""Home timelines over HTTP, as a client reads them, with the time that it takes.
+
+Bounded by: the last `SAMPLES` latencies; `PAGES_MAX` pages of one timeline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import httpx
+import msgspec
+
+from gateway.auth import Tokens
+from gateway.limits import PAGE_MAX
+
+SAMPLES = 5_000
+PAGES_MAX = 1_000
+TIMEOUT_S = 30.0
+
+
+class ReadFailed(Exception):
+    """The gateway answered with something else than a page; the message has its words."""
+
+
+class _Tweet(msgspec.Struct):
+    id: str
+
+
+class _Meta(msgspec.Struct):
+    result_count: int
+    next_cursor: str | None = None
+
+
+class _Page(msgspec.Struct):
+    data: list[_Tweet]
+    meta: _Meta
+
+
+class HomeReader:
+    """A client with everybody's token.
+
+    Args:
+        url: The gateway's.
+        tokens: Signs tokens with the gateway's key.
+    """
+
+    def __init__(self, url: str, tokens: Tokens) -> None:
+        self.url = url
+        self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S)
+        self._tokens = tokens
+        self._page = msgspec.json.Decoder(_Page)
+        self._known: dict[int, str] = {}
+        self.latencies_ms: deque[float] = deque(maxlen=SAMPLES)
+        self.reads = 0
+        self._measuring = True
+
+    async def __aenter__(self) -> HomeReader:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    @contextmanager
+    def unmeasured(self) -> Iterator[None]:
+        """Reads within are not counted."""
+        self._measuring = False
+        try:
+            yield
+        finally:
+            self._measuring = True
+
+    def token(self, user: int) -> str:
+        """A bearer token of a user; the same one when asked again."""
+        if user not in self._known:
+            self._known[user] = self._tokens.issue(user)
+        return self._known[user]
+
+    async def page(
+        self, user: int, cursor: str | None = None, count: int = 20
+    ) -> tuple[list[int], str | None]:
+        """One page of a home timeline: ids, and the cursor of the next page if there is one.
+
+        Raises:
+            ReadFailed: The gateway answered with an error, or not in time.
+        """
+        params = {"count": str(count)} | ({"cursor": cursor} if cursor else {})
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        started = time.perf_counter()
+        try:
+            answer = await self._client.get("/api/timeline/home", params=params, headers=headers)
+        except httpx.HTTPError as error:
+            raise ReadFailed(f"{type(error).__name__}: {error}") from error
+        if self._measuring:
+            self.latencies_ms.append((time.perf_counter() - started) * 1000)
+            self.reads += 1
+        if answer.status_code != 200:
+            raise ReadFailed(f"{answer.status_code}: {answer.text[:300]}")
+        page = self._page.decode(answer.content)
+        return [int(tweet.id) for tweet in page.data], page.meta.next_cursor
+
+    async def whole(self, user: int) -> list[int]:
+        """Every page of a home timeline, in order.
+
+        Raises:
+            ReadFailed: See `page`; or the pages do not end.
+        """
+        found: list[int] = []
+        cursor: str | None = None
+        for _ in range(PAGES_MAX):
+            ids, cursor = await self.page(user, cursor, PAGE_MAX)
+            found += ids
+            if cursor is None:
+                return found
+        raise ReadFailed(f"the home timeline of {user} does not end after {PAGES_MAX} pages")
+
+    def percentile_ms(self, share: float) -> float | None:
+        """A percentile of the last latencies, milliseconds; None before the first."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None

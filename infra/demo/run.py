@@ -1,0 +1,296 @@
+"""The demo: a whole Murmuration under a simulated population, compared with the oracle at the end.
+
+Steps
+1. A local stack, unless one runs; topics; a worker for each unit; a gateway.
+2. The population acts for so many seconds while clients read home timelines over HTTP.
+3. The producer stops; every unit reaches lag zero.
+4. The oracle is fed from the log; whole home timelines of sampled users are read over HTTP and
+   compared with the oracle's.
+
+Keeps true: whatever happens, what was started here is stopped; a stack that ran before goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import httpx
+import msgspec
+from rich.console import Console
+
+from gateway.auth import Tokens
+from infra import compose, settings
+from infra.compose import Engines
+from infra.demo.check import Outcome, compare, explain
+from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_stack
+from infra.demo.convergence import Lag, LogView, Offsets, feed
+from infra.demo.reading import HomeReader, ReadFailed
+from infra.demo.summary import Summary
+from infra.demo.view import Numbers, View
+from infra.settings import Origin
+from infra.simulate.appender import Appender
+from infra.simulate.generator import Plan
+
+GATEWAY_READY_S = 60.0
+LAG_ZERO_S = 300.0
+LOOK_EVERY_S = 1.0
+DRAW_EVERY_S = 0.5
+READS_PER_SECOND = 40.0
+MOST_FOLLOWED_CHECKED = 10
+DELIVERIES_METRIC = "murmur_deliveries_total"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show.
+
+    Attributes:
+        seconds: Length of the simulation; 0 is until Ctrl-C.
+        users: Size of the population.
+        rate: Events a second on average; 0 is as fast as the log takes them.
+        seed: Of the population.
+        check: How many users' home timelines are compared.
+    """
+
+    seconds: float = 60.0
+    users: int = 1_000
+    rate: float = 1_000.0
+    seed: int = 1
+    check: int = 100
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that runs, ready for use."""
+
+    on: Engines
+    workers: Sequence[Worker]
+    reader: HomeReader
+    view: LogView
+    client: httpx.AsyncClient
+
+
+@asynccontextmanager
+async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
+    """Step 1; takes down what it put up.
+
+    Raises:
+        ChildFailed, RetryableError: Something does not start.
+    """
+    async with AsyncExitStack() as closing:
+        before = settings.load()
+        if not settings.addresses_in(before.settings.data_dir):
+            console.print("starting the local stack (the first time it is downloaded)")
+            stack = await start_stack(before.settings.data_dir, before.settings.stack_ready_s)
+            closing.push_async_callback(stack.stop, STACK_GRACE_S)
+        loaded = settings.load()
+        chosen = loaded.settings
+        env: dict[str, str] = {}
+        if loaded.origins["celebrity_threshold"] is Origin.DEFAULT:
+            # A thousand users have no million followers: scaled down, so that both tiers show.
+            env["MURMUR_CELEBRITY_THRESHOLD"] = str(max(20, options.users // 10))
+        on = await closing.enter_async_context(compose.engines(chosen))
+        logs = chosen.data_dir / "logs"
+        workers = [Worker(unit, logs, env) for unit in compose.UNITS]
+        gateway = GatewayProcess(chosen.gateway_port, logs, env)
+        client = await closing.enter_async_context(httpx.AsyncClient())
+        for child in (*workers, gateway):
+            closing.push_async_callback(child.stop)
+            await child.start()
+        await gateway.until_ready(client, GATEWAY_READY_S)
+        tokens = Tokens(chosen.token_key_path.read_bytes())
+        reader = await closing.enter_async_context(HomeReader(gateway.url, tokens))
+        view = LogView(chosen.kafka_bootstrap, on.topics, compose.reader_codec(on))
+        closing.callback(view.close)
+        yield Stage(on, workers, reader, view, client)
+
+
+class Demo:
+    """Steps 2 to 4 on a stage.
+
+    Attributes:
+        numbers: The state of the run, for the view.
+        differences: Lines about timelines that differ, with the events that explain them.
+        username: Somebody of the population, to look around as.
+    """
+
+    def __init__(self, options: Options, on_stage: Stage, console: Console) -> None:
+        self.numbers = Numbers()
+        self.differences: list[str] = []
+        self.username = ""
+        self._options = options
+        self._stage = on_stage
+        self._console = console
+        self._lag = Lag(on_stage.on, on_stage.view, compose.UNITS)
+        self._stop = asyncio.Event()
+        self._started = time.monotonic()
+        self._pushed: dict[str, float] = {}
+        self._read_failures = 0
+
+    def stop(self) -> None:
+        """End the simulation now; what follows goes on."""
+        self._stop.set()
+
+    async def run(self) -> Summary:
+        """Do all steps, and look after the workers meanwhile.
+
+        Raises:
+            ChildFailed, NotConverged, ReadFailed, RetryableError, KafkaException: It cannot go on.
+        """
+        work = asyncio.create_task(self._run())
+        watching = [asyncio.create_task(worker.supervise()) for worker in self._stage.workers]
+        try:
+            done, _ = await asyncio.wait({work, *watching}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {work}:
+                await task
+            return await work
+        finally:
+            await _cancelled(work, *watching)
+
+    async def _run(self) -> Summary:
+        with View(self._console) as view:
+            drawing = asyncio.create_task(self._draw(view))
+            try:
+                start = await self._stage.view.ends()
+                appender, seconds, drain_s = await self._simulate()
+                outcome = await self._check(appender, start)
+            finally:
+                await _cancelled(drawing)
+        return self._summary(appender, seconds, drain_s, outcome)
+
+    # --- 2. and 3. ---
+
+    async def _simulate(self) -> tuple[Appender, float, float]:
+        options, on = self._options, self._stage.on
+        plan = Plan(users=options.users, seed=options.seed, follows_mean=15.0)
+        async with compose.open_log(on) as log, compose.open_minter(on) as minter:
+            appender = await Appender.open(log, minter, plan)
+            self._introduce(appender)
+            self.numbers.phase = "simulating"
+            self._started = time.monotonic()
+            side = [
+                asyncio.create_task(self._observe(appender)),
+                asyncio.create_task(self._read(appender)),
+            ]
+            if options.seconds:
+                asyncio.get_running_loop().call_later(options.seconds, self._stop.set)
+            try:
+                await appender.run(rate=options.rate, events=None, stop=self._stop)
+                ended = time.monotonic()
+                self.numbers.phase = "waiting for lag zero"
+                await self._lag.until_zero(LAG_ZERO_S)
+                drained = time.monotonic()
+                await self._look(appender)
+            finally:
+                await _cancelled(*side)
+        return appender, drained - self._started, drained - ended
+
+    def _introduce(self, appender: Appender) -> None:
+        """Say how to look in from outside meanwhile."""
+        person, reader = appender.simulation.people[0], self._stage.reader
+        self.username = person.username
+        self._console.print(
+            f"the gateway answers at {reader.url}; @{person.username} reads with\n"
+            f"  curl -H 'Authorization: Bearer {reader.token(person.user_id)}' "
+            f"{reader.url}/api/timeline/home",
+            markup=False,
+        )
+
+    async def _read(self, appender: Appender) -> None:
+        """Clients that open their home timelines, each user in turn, at a steady pace."""
+        people = appender.simulation.people
+        for turn in itertools.count():
+            person = people[turn % len(people)]
+            try:
+                await self._stage.reader.page(person.user_id)
+            except ReadFailed:
+                self._read_failures += 1
+            await asyncio.sleep(1 / READS_PER_SECOND)
+
+    async def _observe(self, appender: Appender) -> None:
+        while True:
+            await self._look(appender)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look(self, appender: Appender) -> None:
+        numbers, reader = self.numbers, self._stage.reader
+        now = time.monotonic() - self._started
+        for worker in self._stage.workers:
+            pushed = (await worker.metrics(self._stage.client)).get(DELIVERIES_METRIC)
+            if pushed is not None:
+                # A worker that was started anew counts from zero.
+                self._pushed[f"{worker.unit} {worker.restarts}"] = pushed
+        deliveries = int(sum(self._pushed.values()))
+        passed = max(now - numbers.seconds, 0.001)
+        numbers.events_rate = (appender.appended - numbers.events) / passed
+        numbers.deliveries_rate = (deliveries - numbers.deliveries) / passed
+        numbers.seconds, numbers.events, numbers.deliveries = now, appender.appended, deliveries
+        numbers.load = appender.simulation.load
+        numbers.lag = await self._lag.by_unit()
+        numbers.reads = reader.reads
+        numbers.read_p50_ms = reader.percentile_ms(0.5)
+        numbers.read_p99_ms = reader.percentile_ms(0.99)
+
+    async def _draw(self, view: View) -> None:
+        while True:
+            view.show(self.numbers)
+            await asyncio.sleep(DRAW_EVERY_S)
+
+    # --- 4. ---
+
+    async def _check(self, appender: Appender, start: Offsets) -> Outcome:
+        from tests.oracle import Oracle  # noqa: PLC0415 - see infra.demo.convergence
+
+        stage = self._stage
+        self.numbers.phase = "feeding the oracle from the log"
+        end = await stage.view.ends()
+        oracle = Oracle()
+        await feed(oracle, stage.view, start, end)
+        users = [p.user_id for p in appender.simulation.people if oracle.visible(p.user_id)]
+        users.sort(key=oracle.followers_count, reverse=True)
+        most, others = users[:MOST_FOLLOWED_CHECKED], users[MOST_FOLLOWED_CHECKED:]
+        Random(self._options.seed).shuffle(others)
+        sample = (most + others)[: self._options.check]
+
+        def progress(done: int) -> None:
+            self.numbers.phase = f"comparing home timelines: {done} of {len(sample)}"
+
+        with stage.reader.unmeasured():
+            outcome = await compare(oracle, stage.reader, sample, progress)
+        self.differences = await explain(stage.view, start, end, outcome.differences)
+        return outcome
+
+    def _summary(
+        self, appender: Appender, seconds: float, drain_s: float, outcome: Outcome
+    ) -> Summary:
+        numbers = self.numbers
+        return Summary(
+            events=appender.appended,
+            deliveries=numbers.deliveries,
+            seconds=round(seconds, 3),
+            lag=sum(numbers.lag.values()),
+            timelines_checked=outcome.checked,
+            timelines_different=len(outcome.differences),
+            tweets_compared=outcome.tweets,
+            events_per_second=round(appender.appended / seconds, 1),
+            deliveries_per_second=round(numbers.deliveries / seconds, 1),
+            seconds_to_lag_zero=round(drain_s, 3),
+            reads=numbers.reads,
+            read_failures=self._read_failures,
+            read_p50_ms=numbers.read_p50_ms,
+            read_p99_ms=numbers.read_p99_ms,
+            users=self._options.users,
+            seed=self._options.seed,
+        )
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

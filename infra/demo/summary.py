@@ -1,0 +1,69 @@
+"""What a demo found, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """The result of a run.
+
+    Attributes:
+        events: Events appended.
+        deliveries: Tweets pushed into followers' home timelines.
+        seconds: Length of the simulation, from the first event to lag zero.
+        lag: Events that units had still to apply when timelines were compared; 0.
+        timelines_checked: Home timelines read over HTTP, all pages, and compared with the oracle.
+        timelines_different: How many of them differ.
+        tweets_compared: Entries in the timelines compared.
+        events_per_second: ``events`` by ``seconds``.
+        deliveries_per_second: ``deliveries`` by ``seconds``.
+        seconds_to_lag_zero: From the last event until every unit had applied it.
+        reads: Pages of home timelines read over HTTP while the simulation ran.
+        read_failures: Reads that got no page.
+        read_p50_ms: Median time of a read while the simulation ran.
+        read_p99_ms: 99th percentile of it.
+        users: Size of the population.
+        seed: Of the population.
+    """
+
+    events: int
+    deliveries: int
+    seconds: float
+    lag: int
+    timelines_checked: int
+    timelines_different: int
+    tweets_compared: int
+    events_per_second: float
+    deliveries_per_second: float
+    seconds_to_lag_zero: float
+    reads: int
+    read_failures: int
+    read_p50_ms: float | None
+    read_p99_ms: float | None
+    users: int
+    seed: int
+
+    def write(self, path: Path) -> None:
+        """Write it as one JSON object."""
+        path.write_text(json.dumps(msgspec.to_builtins(self), indent=2) + "\n")
+
+    def words(self) -> list[str]:
+        """A few lines for people."""
+        p50, p99 = self.read_p50_ms or 0.0, self.read_p99_ms or 0.0
+        verdict = (
+            f"{self.timelines_different} of {self.timelines_checked} home timelines DIFFER"
+            if self.timelines_different
+            else f"all {self.timelines_checked} home timelines equal the oracle's"
+        )
+        return [
+            f"{self.events:,} events ({self.events_per_second:,.0f}/s) and {self.deliveries:,} "
+            f"deliveries ({self.deliveries_per_second:,.0f}/s) in {self.seconds:.1f} s",
+            f"lag zero {self.seconds_to_lag_zero:.1f} s after the last event",
+            f"{self.reads:,} home pages read over HTTP meanwhile: p50 {p50:.1f} ms, "
+            f"p99 {p99:.1f} ms, {self.read_failures} failed",
+            f"{verdict} ({self.tweets_compared:,} entries, every page)",
+        ]
