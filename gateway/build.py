@@ -18,6 +18,7 @@ from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.cursors import Cursors
 from gateway.health import Check, Health
+from gateway.limits import WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.queries.graph import GraphQueries
 from gateway.queries.home import HomeTimelines
@@ -48,6 +49,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         checks: Questions of ``/readyz``, by name.
         metrics: Counts.
         version: Of the product, for the API's document.
+        wait_seconds_max: Longest hold for ``X-Wait-For``.
     """
 
     log: Log
@@ -63,11 +65,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     checks: Mapping[str, Check]
     metrics: GatewayMetrics
     version: str
+    wait_seconds_max: float = WAIT_SECONDS_MAX
 
 
 def build(services: Services) -> tuple[Gateway, Health]:
     """Returns the gateway, and its health so that a stopping process can say that it drains."""
-    waits = Waits(services.units, services.metrics)
+    waits = Waits(services.units, services.metrics, services.wait_seconds_max)
     cursors = Cursors(services.cursor_secret)
     appender = Appender(services.log)
     accounts, graph, minter = services.accounts, services.graph, services.minter

@@ -48,6 +48,7 @@ class Request:
         params: The path's parameters, as the route declares them (ids are ``int``).
         user_id: Who asks; 0 where the route is open.
         request_id: Given by the client or made up; also in the answer.
+        body: What was read of the body.
         appending: Set while an event is being appended: a request cut off then has an unknown
             outcome.
     """
@@ -58,6 +59,7 @@ class Request:
         "_query",
         "_query_string",
         "appending",
+        "body",
         "method",
         "params",
         "path",
@@ -81,6 +83,7 @@ class Request:
         self.user_id = 0
         self.request_id = request_id
         self.appending = False
+        self.body = b""
         self._header = header
         self._chunks = chunks
         self._query_string = query_string
@@ -127,9 +130,9 @@ class Request:
                 "unsupported-media-type",
                 f"Send the body as {JSON} and say so in the Content-Type header.",
             )
-        raw = await self._read()
+        self.body = await self._read()
         try:
-            return _decoder(kind).decode(raw)
+            return _decoder(kind).decode(self.body)
         except msgspec.ValidationError as error:
             raise _invalid_body(error) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from events.log import Appended
 from events.position import Position
 from events.types import Event
 from projections.accounts.layout import Claim, UserFragment
@@ -20,11 +21,17 @@ from projections.tweets.layout import TweetFragment
 class Log(Protocol):
     """Appends events; ``events.log.Log``."""
 
-    async def append(self, event: Event, *, idempotency_key: str | None = None) -> Position:
+    async def append(self, event: Event) -> Position:
         """Returns where the event is, once it is there for good."""
         ...
 
-    async def recall(self, idempotency_key: str) -> Event | None:
+    async def append_once(
+        self, event: Event, *, idempotency_key: str, command: bytes | None = None
+    ) -> Appended:
+        """Appends the event of a command that may be repeated."""
+        ...
+
+    async def recall(self, idempotency_key: str, command: bytes | None = None) -> Event | None:
         """Returns the event that was stored under a key before it was appended, if any."""
         ...
 
@@ -56,7 +63,7 @@ class Accounts(Protocol):
 class Tweets(Protocol):
     """Tweets; ``projections.tweets.read``."""
 
-    async def tweets(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
+    async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
         """Returns the tweets of those ids that exist; their authors may be inactive."""
         ...
 

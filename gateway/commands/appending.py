@@ -9,10 +9,10 @@ appends is known to have an unknown outcome.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TypeVar
 
 from events.errors import EventsError
+from events.log import Appended
 from events.position import Position
 from events.types import Event
 from gateway.http import Request, Response
@@ -22,6 +22,9 @@ from gateway.problems import Problem, bad_request
 from gateway.services import Log
 
 POSITION_HEADER = "x-event-position"
+
+OPEN_KEY_CHARACTERS_MIN = 22
+"""128 bits in base64; a UUID has 36."""
 
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARACTERS_MAX}}}")
 
@@ -38,12 +41,11 @@ def scoped_key(request: Request) -> str | None:
     if text is None:
         return None
     if not _KEY.fullmatch(text):
-        raise bad_request(
-            "invalid-idempotency-key",
-            "Idempotency-Key",
-            f"An Idempotency-Key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} visible ASCII "
-            f"characters; a UUID is a good one.",
-        )
+        raise _not_a_key(f"has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} visible ASCII characters")
+    if not request.user_id and len(text) < OPEN_KEY_CHARACTERS_MIN:
+        # Whoever repeats an open command with its key is answered what the first one was, a token
+        # for one: such a key must not be guessed.
+        raise _not_a_key(f"of this request has {OPEN_KEY_CHARACTERS_MIN} characters at least")
     return f"{request.user_id}:{request.method}:{request.path}:{text}"
 
 
@@ -58,10 +60,10 @@ class Appender:
         self._log = log
 
     async def repeated(self, request: Request, kind: type[E], part: str = "") -> E | None:
-        """Returns the event that the first request with this idempotency key appended, if any.
+        """Returns the event of the first request with this idempotency key, if there was one.
 
         Args:
-            request: The request.
+            request: The request; its body was read, if it has one.
             kind: Type of the event.
             part: Which of the command's events, where it has several.
 
@@ -72,34 +74,55 @@ class Appender:
         if key is None:
             return None
         try:
-            event = await self._log.recall(key + part)
+            event = await self._log.recall(key + part, _command(request))
         except EventsError as error:
             raise append_problem(error) from error
-        if event is not None and not isinstance(event, kind):
-            raise Problem(
-                422,
-                "idempotency-key-reused",
-                "This Idempotency-Key was used for another command. Use a new key.",
-            )
-        return event
+        return _same_kind(event, kind) if event is not None else None
 
-    async def append(self, request: Request, event: Event, part: str = "") -> Position:
-        """Returns the position of the event, once it is in the log for good.
+    async def append(self, request: Request, event: E, part: str = "") -> tuple[E, Position]:
+        """Returns the event that is in the log for good, and where.
+
+        With an idempotency key that is the event of the first request with it.
 
         Raises:
             Problem: it is not, or nobody knows.
         """
         key = scoped_key(request)
+        # A request that is cut off here keeps the mark: `gateway.app` answers that nobody knows.
         request.appending = True
         try:
-            return await self._log.append(event, idempotency_key=key + part if key else None)
+            appended = await self._append(event, key + part if key else None, request)
         except EventsError as error:
-            raise append_problem(error) from error
-        finally:
             request.appending = False
+            raise append_problem(error) from error
+        request.appending = False
+        return _same_kind(appended.event, type(event)), appended.position
+
+    async def _append(self, event: Event, key: str | None, request: Request) -> Appended:
+        if key is None:
+            return Appended(await self._log.append(event), event, False)
+        return await self._log.append_once(event, idempotency_key=key, command=_command(request))
 
 
-def answer(body: bytes, positions: Sequence[Position], status: int = 201) -> Response:
-    """Returns a command's answer with the positions of its events."""
-    header = (POSITION_HEADER, ",".join(map(str, positions)))
-    return Response(body, status=status, headers=(header,))
+def answer(body: bytes, position: Position, status: int = 201) -> Response:
+    """Returns a command's answer with the position of its event."""
+    return Response(body, status=status, headers=((POSITION_HEADER, str(position)),))
+
+
+def _command(request: Request) -> bytes:
+    """What makes two requests the same command; never empty."""
+    return b"%s %s\n%s" % (request.method.encode(), request.path.encode(), request.body)
+
+
+def _same_kind(event: Event, kind: type[E]) -> E:
+    if not isinstance(event, kind):
+        raise TypeError(f"the key holds a {type(event).__name__}, not a {kind.__name__}")
+    return event
+
+
+def _not_a_key(what: str) -> Problem:
+    return bad_request(
+        "invalid-idempotency-key",
+        "Idempotency-Key",
+        f"An Idempotency-Key {what}; a UUID is a good one.",
+    )

@@ -82,7 +82,7 @@ class Checks:
         Raises:
             Problem: 404, there is none.
         """
-        found = await self._tweets.tweets([tweet_id])
+        found = await self._tweets.get([tweet_id])
         if tweet_id not in found:
             raise not_found(f"tweet {tweet_id}")
         return found[tweet_id]
@@ -91,7 +91,7 @@ class Checks:
         """Returns the user's newest standing retweet of an original."""
         made = await self._authors.retweets_of([original], [user_id])
         ids = [retweet_id for retweet_id, _ in made.get(original, [])]
-        found = await self._tweets.tweets(ids)
+        found = await self._tweets.get(ids)
         return next(((i, found[i]) for i in ids if i in found), None)
 
     async def no_block(self, user_id: int, *others: int) -> None:

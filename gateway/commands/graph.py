@@ -152,9 +152,9 @@ class GraphCommands:
     async def _append(
         self, request: Request, event: Event, relation: Relation, *, holds: bool
     ) -> Response:
-        position = await self._appender.append(request, event)
+        _, position = await self._appender.append(request, event)
         fields = b'{"%s":%s' % (relation.field.encode(), b"true" if holds else b"false")
-        return answer(one(fields), [position], 201 if holds else 200)
+        return answer(one(fields), position, 201 if holds else 200)
 
 
 def _require_own_path(request: Request) -> None:

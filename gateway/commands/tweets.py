@@ -58,8 +58,8 @@ class TweetCommands:
             if tweet.author_id != request.user_id:
                 raise forbidden("not-yours", "Only its author can delete a tweet.")
             event = await self._deletion(tweet_id, tweet)
-        position = await self._appender.append(request, event)
-        return answer(one(b'{"deleted":true'), [position], 200)
+        _, position = await self._appender.append(request, event)
+        return answer(one(b'{"deleted":true'), position, 200)
 
     async def unretweet(self, request: Request) -> Response:
         """``DELETE /api/tweets/{id}/retweet``."""
@@ -72,12 +72,12 @@ class TweetCommands:
             if retweet is None:
                 raise not_found(f"retweet of tweet {original} by you")
             event = await self._deletion(*retweet)
-        position = await self._appender.append(request, event)
-        return answer(one(b'{"retweeted":false'), [position], 200)
+        _, position = await self._appender.append(request, event)
+        return answer(one(b'{"retweeted":false'), position, 200)
 
     async def _append_post(self, request: Request, event: TweetPosted) -> Response:
-        position = await self._appender.append(request, event)
-        return answer(one(TweetFragment.unpack(pack(event)).body), [position])
+        event, position = await self._appender.append(request, event)
+        return answer(one(TweetFragment.unpack(pack(event)).body), position)
 
     async def _new_tweet(self, user_id: int, text: str, body: NewTweet) -> TweetPosted:
         await self._checks.active(user_id)

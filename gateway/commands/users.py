@@ -73,7 +73,7 @@ class UserCommands:
         token = self._tokens.issue(claim.user_id)  # 5
         found = await self._accounts.users([claim.user_id])
         (user,) = await with_counts(self._graph, [claim.user_id], found)
-        return answer(b'{"data":%s},"token":"%s"}' % (user, token.encode()), [position])
+        return answer(b'{"data":%s},"token":"%s"}' % (user, token.encode()), position)
 
     async def edit(self, request: Request) -> Response:
         """``PATCH /api/users/me``."""
@@ -82,11 +82,11 @@ class UserCommands:
         event = await self._appender.repeated(request, ProfileChanged)
         if event is None:
             event = await self._edited(request.user_id, body)
-        position = await self._appender.append(request, event)
+        event, position = await self._appender.append(request, event)
         fields = msgspec.json.decode(user.body + b"}", type=dict[str, str])
         changes = {field: getattr(event, field) for field in PROFILE}
         fields.update((name, value) for name, value in changes.items() if value is not None)
-        return answer(one(msgspec.json.encode(fields)[:-1]), [position], 200)
+        return answer(one(msgspec.json.encode(fields)[:-1]), position, 200)
 
     async def _claim(self, request: Request, body: NewUser) -> tuple[UsernameClaimed, Position]:
         claim = await self._appender.repeated(request, UsernameClaimed, ":claim")
@@ -99,7 +99,7 @@ class UserCommands:
                 username=body.username,
                 user_id=user_id,
             )
-        return claim, await self._appender.append(request, claim, ":claim")
+        return await self._appender.append(request, claim, ":claim")
 
     async def _register(self, request: Request, claim: UsernameClaimed, body: NewUser) -> Position:
         event = await self._appender.repeated(request, UserRegistered)
@@ -117,7 +117,8 @@ class UserCommands:
                 url=body.url,
                 profile_image_url=body.profile_image_url,
             )
-        return await self._appender.append(request, event)
+        _, position = await self._appender.append(request, event)
+        return position
 
     async def _edited(self, user_id: int, body: ProfileEdit) -> ProfileChanged:
         if body == ProfileEdit():

@@ -30,11 +30,11 @@ class Shown:
 
     async def add(self, ids: Sequence[int]) -> None:
         """Adds those of the ids that anybody may see, in their order."""
-        found = await self._reader.tweets(ids)  # 1
+        found = await self._reader.get(ids)  # 1
         kept = [(tweet_id, found[tweet_id]) for tweet_id in ids if tweet_id in found]
         originals = {tweet.retweet_of_id for _, tweet in kept if tweet.retweet_of_id}
         read, _ = await asyncio.gather(  # 2
-            self._reader.tweets(originals - self.originals.keys()),
+            self._reader.get(originals - self.originals.keys()),
             self._learn(tweet.author_id for _, tweet in kept),
         )
         self.originals.update(read)
