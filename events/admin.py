@@ -1,0 +1,242 @@
+"""Topics on the broker: made from ``topics.yaml``, compared with it, and asked where they are.
+
+Keeps true: a topic is created as the table says, and one that is there is never changed from here.
+Another partition count than the table's is refused, since keys would move; other differences are
+reported for an operator to judge.
+Bounded: every question waits ``SECONDS_MAX`` at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import msgspec
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from events.errors import BrokerUnreachable, EventsError, TopicMismatch
+from schemas.catalog import Topic, Topics
+
+SECONDS_MAX = 10.0
+
+T = TypeVar("T")
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A topic's option that is not what ``topics.yaml`` says.
+
+    Attributes:
+        topic: Logical name.
+        option: Name of the option on the broker.
+        expected: Value by the table.
+        actual: Value on the broker.
+    """
+
+    topic: str
+    option: str
+    expected: str
+    actual: str
+
+
+class Ensured(msgspec.Struct, frozen=True):
+    """What ``ensure_topics`` did and found.
+
+    Attributes:
+        created: Logical names of topics made now.
+        differences: Options that differ; nothing was done about them.
+    """
+
+    created: list[str]
+    differences: list[Difference]
+
+
+class Admin:
+    """One cluster's topics.
+
+    Args:
+        bootstrap: Brokers, ``host:port`` separated by commas.
+        topics: The topics' names and partition counts.
+        options: More librdkafka options, such as ``security.protocol``.
+    """
+
+    def __init__(
+        self, bootstrap: str, topics: Topics, options: Mapping[str, str] | None = None
+    ) -> None:
+        self._topics = topics
+        self._client = AdminClient(
+            {"log_level": 3, **(options or {}), "bootstrap.servers": bootstrap}
+        )
+
+    async def ensure_topics(self, replication: int = 1) -> Ensured:
+        """Make the topics that are missing and compare the others with the table.
+
+        Args:
+            replication: Replication factor of topics made here (production: 3).
+
+        Raises:
+            TopicMismatch: A topic has another partition count.
+            BrokerUnreachable: No broker answered.
+        """
+        there = await self._partition_counts()
+        missing = [topic for topic in self._topics if self._name(topic) not in there]
+        created = [topic.name for topic in missing if await self._create(topic, replication)]
+        kept = [topic for topic in self._topics if topic not in missing]
+        for topic in kept:
+            self._require_partitions(topic, there[self._name(topic)])
+        return Ensured(created, await self._differences(kept))
+
+    async def topic_ids(self, logical: Iterable[str]) -> dict[str, str]:
+        """Kafka's ids of topics by logical name; a topic made anew has another.
+
+        Raises:
+            TopicMismatch: One of them does not exist.
+            BrokerUnreachable: No broker answered.
+        """
+        names = {self._topics.name(name): name for name in logical}
+        asked = self._client.describe_topics(
+            TopicCollection(list(names)), request_timeout=SECONDS_MAX
+        )
+        return {names[name]: str((await _of(future)).topic_id) for name, future in asked.items()}
+
+    async def end_offsets(self, logical: str) -> dict[int, int]:
+        """The next offset of each partition of a topic."""
+        return await self._offsets(logical, OffsetSpec.latest())
+
+    async def first_offsets(self, logical: str) -> dict[int, int]:
+        """The first offset that is kept of each partition of a topic."""
+        return await self._offsets(logical, OffsetSpec.earliest())
+
+    async def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """Committed offsets of a consumer group by (logical topic, partition); ours alone.
+
+        Raises:
+            BrokerUnreachable: No broker answered.
+        """
+        asked = self._client.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=SECONDS_MAX
+        )
+        answer = await _of(asked[group])
+        names = {self._name(topic): topic.name for topic in self._topics}
+        return {
+            (names[place.topic], place.partition): place.offset
+            for place in answer.topic_partitions
+            if place.topic in names and place.offset >= 0
+        }
+
+    def _name(self, topic: Topic) -> str:
+        return self._topics.name(topic.name)
+
+    async def _partition_counts(self) -> dict[str, int]:
+        try:
+            metadata = await asyncio.to_thread(self._client.list_topics, timeout=SECONDS_MAX)
+        except KafkaException as error:
+            raise _error(error) from error
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+    async def _create(self, topic: Topic, replication: int) -> bool:
+        made = NewTopic(
+            self._name(topic),
+            self._topics.partitions(topic.name),
+            replication,
+            config=_options(topic),
+        )
+        asked = self._client.create_topics(
+            [made], operation_timeout=SECONDS_MAX, request_timeout=SECONDS_MAX
+        )
+        try:
+            await _of(asked[self._name(topic)])
+        except TopicMismatch as error:
+            cause = error.__cause__
+            if _code(cause) != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            self._require_partitions(topic, (await self._partition_counts())[self._name(topic)])
+            return False  # somebody else made it just now
+        return True
+
+    def _require_partitions(self, topic: Topic, actual: int) -> None:
+        expected = self._topics.partitions(topic.name)
+        if actual != expected:
+            raise TopicMismatch(
+                f"topic {self._name(topic)} has {actual} partitions, topics.yaml says {expected}; "
+                f"keys would move, so copy it to a new version of the topic instead"
+            )
+
+    async def _differences(self, kept: Iterable[Topic]) -> list[Difference]:
+        topics = {self._name(topic): topic for topic in kept}
+        if not topics:
+            return []
+        asked = self._client.describe_configs(
+            [ConfigResource(ResourceType.TOPIC, name) for name in topics],
+            request_timeout=SECONDS_MAX,
+        )
+        found = []
+        for resource, future in asked.items():
+            held, topic = await _of(future), topics[resource.name]
+            found += [
+                Difference(topic.name, option, expected, str(held[option].value))
+                for option, expected in _options(topic).items()
+                if held[option].value != expected
+            ]
+        return found
+
+    async def _offsets(self, logical: str, spec: OffsetSpec) -> dict[int, int]:
+        name = self._topics.name(logical)
+        count = (await self._partition_counts()).get(name)
+        if count is None:
+            raise TopicMismatch(f"topic {name} does not exist")
+        asked = self._client.list_offsets(
+            {TopicPartition(name, partition): spec for partition in range(count)},
+            request_timeout=SECONDS_MAX,
+        )
+        return {place.partition: (await _of(future)).offset for place, future in asked.items()}
+
+
+def _options(topic: Topic) -> dict[str, str]:
+    return {
+        "cleanup.policy": topic.cleanup,
+        "retention.ms": str(topic.retention_ms),
+        "retention.bytes": "-1",
+        "message.timestamp.type": topic.timestamp,
+    }
+
+
+async def _of(future: Future[T]) -> T:
+    try:
+        return await asyncio.wrap_future(future)
+    except KafkaException as error:
+        raise _error(error) from error
+
+
+def _code(error: BaseException | None) -> int | None:
+    return error.args[0].code() if isinstance(error, KafkaException) else None
+
+
+_AWAY: Any = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+    }
+)
+
+
+def _error(error: KafkaException) -> EventsError:
+    cause: KafkaError = error.args[0]
+    what = f"{cause.name()}: {cause.str()}"
+    return BrokerUnreachable(what) if cause.code() in _AWAY else TopicMismatch(what)
