@@ -1,7 +1,7 @@
 """Putting simulated events into the log at a given rate.
 
 The generator runs inside the event loop, `TICK_S` worth of events at a time; ids are minted ahead
-in batches, since the generator is synchronous. Bounds: `IN_FLIGHT_MAX` appends under way; one second
+in batches, since the generator is synchronous. Bounds: `IN_FLIGHT_MAX` appends under way; a second
 of delay is caught up with, more is forgotten.
 
 An event whose fate is unknown is counted and not appended again: the log, not this module, is what
