@@ -21,6 +21,7 @@ import asyncio
 import functools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -41,6 +42,7 @@ from events.errors import (
 STATISTICS_MS = 1_000
 POLL_SECONDS_MAX = 0.2
 RECORD_OVERHEAD_BYTES = 1_024
+TELL_AGAIN_SECONDS = 30.0
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 Place: TypeAlias = tuple[int, int]  # partition, offset
@@ -166,6 +168,7 @@ class RecordProducer:
         self._requests = 0
         self._doubts: list[_Doubt] = []
         self._in_flight = 0
+        self._told: dict[int, float] = {}
 
     @property
     def in_flight(self) -> int:
@@ -287,8 +290,11 @@ class RecordProducer:
         self._loop.call_soon_threadsafe(self._on_sample, requests)
 
     def _on_error(self, error: KafkaError) -> None:
-        level = logging.ERROR if error.fatal() else logging.WARNING
-        _logger.log(level, "kafka producer: %s: %s", error.name(), error.str())
+        now = time.monotonic()
+        if now - self._told.get(error.code(), -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
+            self._told[error.code()] = now
+            level = logging.ERROR if error.fatal() else logging.WARNING
+            _logger.log(level, "kafka producer: %s: %s", error.name(), error.str())
 
     # On the event loop.
 

@@ -8,8 +8,9 @@ committed, and no consumer group is left behind. Bounded: ``POLL_RECORDS_MAX`` r
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeAlias
 
@@ -24,6 +25,8 @@ from schemas.catalog import Topics
 POLL_RECORDS_MAX = 500
 POLL_SECONDS_MAX = 0.2
 METADATA_SECONDS_MAX = 10.0
+
+_logger = logging.getLogger(__name__)
 
 Start: TypeAlias = Literal["earliest", "latest"] | int
 
@@ -84,7 +87,7 @@ class Reader:
 
     async def tail(
         self, topic: str, start: Start = "earliest", *, follow: bool = True
-    ) -> AsyncIterator[ReadRecord]:
+    ) -> AsyncGenerator[ReadRecord, None]:
         """The records of a topic.
 
         Args:
@@ -98,7 +101,8 @@ class Reader:
             BrokerUnreachable: No broker answered.
             RegistryUnavailable: A schema could not be fetched.
         """
-        consumer = Consumer({**self._options, "group.id": f"murmur-tail-{uuid.uuid4()}"})
+        options = {**self._options, "group.id": f"murmur-tail-{uuid.uuid4()}"}
+        consumer = Consumer(options, logger=_logger)
         loop = asyncio.get_running_loop()
         # One thread, so that the consumer is closed after the poll that a cancellation left behind.
         with ThreadPoolExecutor(1, thread_name_prefix="log reader") as thread:
