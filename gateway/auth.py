@@ -56,12 +56,14 @@ class Tokens:
 
     Args:
         private_key: Ed25519 key as PKCS #8 PEM.
+        lifetime_seconds: Life of the tokens that it issues.
 
     Raises:
         ValueError: not such a key.
     """
 
-    def __init__(self, private_key: bytes) -> None:
+    def __init__(self, private_key: bytes, *, lifetime_seconds: int = TOKEN_SECONDS) -> None:
+        self._lifetime_seconds = lifetime_seconds
         try:
             self._key = OKPKey.import_key(private_key)
         except (JoseError, ValueError) as error:
@@ -77,13 +79,7 @@ class Tokens:
         self._recent: dict[str, Caller] = {}
         self._older: dict[str, Caller] = {}
 
-    def issue(
-        self,
-        user_id: int,
-        *,
-        lifetime_seconds: int = TOKEN_SECONDS,
-        scopes: Sequence[str] = SCOPES,
-    ) -> str:
+    def issue(self, user_id: int, *, scopes: Sequence[str] = SCOPES) -> str:
         """Returns a token for a user.
 
         Raises:
@@ -97,7 +93,7 @@ class Tokens:
             "aud": AUDIENCE,
             "sub": str(user_id),
             "iat": now,
-            "exp": now + lifetime_seconds,
+            "exp": now + self._lifetime_seconds,
             "scope": " ".join(scopes),
         }
         return jwt.encode({"alg": ALGORITHM}, claims, self._key, algorithms=[ALGORITHM])

@@ -17,6 +17,9 @@ from gateway.problems import Problem, not_found
 
 ID_MAX = 2**63 - 1
 
+TEXT = "name"
+"""The parameter that is a text; every other is an id."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -44,8 +47,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         method: Upper case.
-        path: Segments of ``{name}`` are parameters; one whose name is ``id``, ``me`` or ``target``
-            is an id.
+        path: Segments in braces are parameters: ids, but for ``{name}``.
         handler: Answers it.
         summary: One line for the documentation.
         access: What the caller must show.
@@ -69,13 +71,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Node:
-    __slots__ = ("literals", "name", "parameter", "routes")
+    __slots__ = ("literals", "parameter", "routes")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.parameter: _Node | None = None
-        self.name = ""
-        self.routes: dict[str, Route] = {}
+        self.routes: dict[str, tuple[Route, list[str]]] = {}
 
 
 class Router:
@@ -88,20 +89,18 @@ class Router:
 
     def _add(self, route: Route) -> None:
         node = self._root
+        names = []
         for segment in _segments(route.path):
             if segment.startswith("{"):
-                name = segment[1:-1]
+                names.append(segment[1:-1])
                 if node.parameter is None:
                     node.parameter = _Node()
-                    node.name = name
-                elif node.name != name:
-                    raise ValueError(f"{route.path}: {name} is called {node.name} by another route")
                 node = node.parameter
             else:
                 node = node.literals.setdefault(segment, _Node())
         if route.method in node.routes:
             raise ValueError(f"{route.method} {route.path} is routed twice")
-        node.routes[route.method] = route
+        node.routes[route.method] = (route, names)
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
         """Returns the route and the values of its parameters.
@@ -110,20 +109,20 @@ class Router:
             Problem: 404 no such path, 405 not that method.
         """
         node = self._root
-        params: dict[str, Any] = {}
+        values: list[str] = []
         for segment in _segments(path):
             literal = node.literals.get(segment)
             if literal is not None:
                 node = literal
             elif node.parameter is not None:
-                params[node.name] = segment if node.name == "name" else _id(segment)
+                values.append(segment)
                 node = node.parameter
             else:
                 raise _no_such_path()
         if not node.routes:
             raise _no_such_path()
-        route = node.routes.get("GET" if method == "HEAD" else method)
-        if route is None:
+        found = node.routes.get("GET" if method == "HEAD" else method)
+        if found is None:
             allowed = ", ".join(sorted(node.routes))
             raise Problem(
                 405,
@@ -131,7 +130,11 @@ class Router:
                 f"{path} takes {allowed}.",
                 headers=[("allow", allowed)],
             )
-        return route, params
+        route, names = found
+        return route, {
+            name: value if name == TEXT else _id(value)
+            for name, value in zip(names, values, strict=True)
+        }
 
 
 def _segments(path: str) -> list[str]:

@@ -1,0 +1,197 @@
+"""A gateway process: the composition of `gateway.build`, served until it is told to stop.
+
+`murmur gateway` runs one in the foreground. Several on one machine share the port; the kernel
+spreads connections over them. A SIGTERM lets the requests under way finish.
+
+The key that signs tokens is a file of mode 0600, made at the first start, so that `murmur token`
+and every gateway process on the machine agree; the key of cursors is derived from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import uvloop
+from prometheus_client import REGISTRY
+
+from events.admin import Admin
+from events.errors import EventsError
+from gateway.auth import Tokens, new_private_key
+from gateway.build import Services, build
+from gateway.health import Check
+from gateway.metrics import GatewayMetrics
+from gateway.queries.home import HomeTimelines
+from gateway.server import Server
+from infra import compose
+from infra.compose import Engines
+from infra.settings import Settings, load
+from projections.base import RetryableError
+from projections.positions import AppliedPositions
+from projections.text.language import detect
+
+log = logging.getLogger("murmur.gateway")
+
+DELIVERY_MS_MAX = 6_000
+"""An append ends within this and two seconds: before the request, so that its outcome is told."""
+
+
+class UnitState:
+    """Where a unit is, and what it reads; for `X-Wait-For` and `/readyz`."""
+
+    def __init__(self, topics: frozenset[str], applied: AppliedPositions) -> None:
+        self.topics = topics
+        self.applied = applied
+
+
+def _checks(on: Engines, units: Mapping[str, UnitState]) -> dict[str, Check]:
+    """The questions of `/readyz`: the engines, and how far each unit is behind the log.
+
+    A lag is told, and not taken for a fault: it is the same in every gateway process, and taking
+    all of them out of service would turn late answers into none.
+    """
+    settings = on.settings
+    admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
+
+    async def redis() -> str:
+        await on.bus.call("EXISTS", on.keys("gateway").applied)
+        return "answers"
+
+    async def lag(unit: UnitState) -> str:
+        topics = sorted(unit.topics)
+        ends = await asyncio.gather(*map(admin.end_offsets, topics))
+        applied = await unit.applied.all()
+        behind = sum(
+            max(0, end - applied.get(f"{topic}/{partition}", 0))
+            for topic, by_partition in zip(topics, ends, strict=True)
+            for partition, end in by_partition.items()
+        )
+        return f"{behind} events behind the log"
+
+    return {"redis": redis, **{name: partial(lag, unit) for name, unit in units.items()}}
+
+
+def open_tokens(settings: Settings) -> Tokens:
+    """Returns what signs and verifies; makes the key file where there is none.
+
+    Raises:
+        ValueError: the file holds no such key, or others can read it.
+        OSError: the file can be neither read nor made.
+    """
+    return _tokens(settings, _token_key(settings.token_key_path))
+
+
+def _tokens(settings: Settings, key: bytes) -> Tokens:
+    return Tokens(key, lifetime_seconds=settings.token_days * 86_400)
+
+
+def _token_key(path: Path) -> bytes:
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(new_private_key())
+        try:
+            # Of several processes that start together one makes the key; a link never replaces.
+            os.link(draft, path)
+        except FileExistsError:
+            return _read_key(path)
+    finally:
+        draft.unlink()
+    return _read_key(path)
+
+
+def _read_key(path: Path) -> bytes:
+    key = path.read_bytes()
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"{path} can be read by others; run: chmod 600 {path}")
+    return key
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = False) -> None:
+    """Serves until `stop` is set, then finishes what is under way.
+
+    Raises:
+        RetryableError: an engine is away.
+        OSError: the port is taken, or the token key cannot be read.
+    """
+    key = await asyncio.to_thread(_token_key, settings.token_key_path)
+    await asyncio.to_thread(detect, "the first call loads the model")
+    async with (
+        compose.engines(settings) as on,
+        compose.open_log(on, delivery_ms_max=DELIVERY_MS_MAX) as log,
+        compose.open_minter(on) as minter,
+    ):
+        units = {
+            name: UnitState(make(on).topics, on.applied(name))
+            for name, make in compose.UNITS.items()
+        }
+        timelines = compose.timelines_reader(on)
+        accounts, tweets = compose.accounts_reader(on), compose.tweets_reader(on)
+        gateway, health = build(
+            Services(
+                log=log,
+                minter=minter,
+                accounts=accounts,
+                tweets=tweets,
+                authors=timelines.authors,
+                graph=timelines.graph,
+                home=HomeTimelines(timelines, tweets, accounts),
+                units=units,
+                tokens=_tokens(settings, key),
+                cursor_secret=key,
+                checks=_checks(on, units),
+                metrics=GatewayMetrics(REGISTRY),
+                version=_version(),
+            )
+        )
+        server = Server(
+            gateway, settings.gateway_host, settings.gateway_port, share_port=share_port
+        )
+        await server.start()
+        await stop.wait()
+        health.draining = True
+        await server.stop()
+
+
+def _version() -> str:
+    try:
+        return version("murmuration")
+    except PackageNotFoundError:  # run from a folder that was not installed
+        return "0"
+
+
+async def run(settings: Settings, *, share_port: bool) -> None:
+    """Serves until SIGTERM or SIGINT; see :func:`serve`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop, share_port=share_port)
+
+
+def main() -> None:
+    """`python -m infra.gateway`: one of several processes that share the port."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        uvloop.run(run(load().settings, share_port=True))
+    except (RetryableError, EventsError, OSError, ValueError) as error:
+        log.critical("the gateway ends: %s", error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
