@@ -6,6 +6,7 @@ here. Whoever opens closes: use `engines` as an async context.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,14 @@ from dataclasses import dataclass
 import httpx
 from cassandra.cluster import Session
 
+from events.cassandra import Statements
 from events.codec import Codec
+from events.idempotency import CassandraIdempotency
+from events.leases import CassandraLeases
+from events.log import Log
+from events.producer import ProducerSettings
 from events.registry import Registry
+from events.snowflake import SnowflakeMinter
 from infra.settings import Settings
 from projections import store as store_module
 from projections.accounts.read import AccountsReader
@@ -31,6 +38,7 @@ from projections.timelines.unit import Timelines
 from projections.tweets.read import TweetsReader
 from projections.tweets.unit import NAME as TWEETS
 from projections.tweets.unit import Tweets
+from schemas.catalog import Topics
 
 REGISTRY_SECONDS_MAX = 10.0
 CONNECT_SECONDS_MAX = 15.0
@@ -45,6 +53,11 @@ class Engines:
     session: Session
     store: Store
     registry: Registry
+
+    @property
+    def topics(self) -> Topics:
+        """The topics' names on the broker."""
+        return Topics(self.settings.topic_prefix, self.settings.site)
 
     def keys(self, unit: str) -> Keys:
         """Names the unit's keys; a topic prefix (as tests use) makes a scope of its own."""
@@ -64,13 +77,22 @@ async def engines(settings: Settings) -> AsyncIterator[Engines]:
         RetryableError: one of them is away.
     """
     async with AsyncExitStack() as closing:
-        bus = await RedisBus.connect(settings.redis_url)
+        bus = await open_redis(settings)
         closing.push_async_callback(bus.close)
         session = await open_cassandra(settings)
-        closing.callback(session.cluster.shutdown)
+        closing.push_async_callback(close_cassandra, session)
         client = await closing.enter_async_context(httpx.AsyncClient(timeout=REGISTRY_SECONDS_MAX))
         store = Store(session, settings.keyspace, settings.generation)
         yield Engines(settings, bus, session, store, Registry(settings.registry_url, client))
+
+
+async def open_redis(settings: Settings) -> RedisBus:
+    """Connects to Redis.
+
+    Raises:
+        RetryableError: it is away.
+    """
+    return await RedisBus.connect(settings.redis_url)
 
 
 async def open_cassandra(settings: Settings) -> Session:
@@ -86,6 +108,57 @@ async def open_cassandra(settings: Settings) -> Session:
         password=settings.cassandra_password.get_secret_value(),
         timeout_seconds=CONNECT_SECONDS_MAX,
     )
+
+
+async def close_cassandra(session: Session) -> None:
+    """Closes the session and all its connections."""
+    await asyncio.to_thread(session.cluster.shutdown)
+
+
+@asynccontextmanager
+async def open_log(
+    on: Engines, *, delivery_ms_max: int = 10_000
+) -> AsyncIterator[Log]:
+    """Registers the schemas and opens the log for appending; closes it at the end.
+
+    Args:
+        on: The engines.
+        delivery_ms_max: How long an append may take before its outcome is told.
+
+    Raises:
+        RetryableError: the registry or the store is away.
+    """
+    codec = Codec(await on.registry.publish(), on.registry)
+    idempotency = CassandraIdempotency(Statements(on.session, on.settings.keyspace))
+    await idempotency.create()
+    producer = ProducerSettings(
+        bootstrap=on.settings.kafka_bootstrap,
+        options=on.settings.kafka_options,
+        delivery_ms_max=delivery_ms_max,
+    )
+    log = Log(producer, codec, on.topics, idempotency)
+    await log.open()
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+@asynccontextmanager
+async def open_minter(on: Engines) -> AsyncIterator[SnowflakeMinter]:
+    """Leases a machine id and mints under it; gives it back at the end.
+
+    Raises:
+        RetryableError: the store is away, or every machine id is held.
+    """
+    leases = CassandraLeases(Statements(on.session, on.settings.keyspace))
+    await leases.create()
+    minter = SnowflakeMinter(leases)
+    await minter.open()
+    try:
+        yield minter
+    finally:
+        await minter.close()
 
 
 def _accounts(on: Engines) -> Accounts:
