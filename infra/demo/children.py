@@ -100,13 +100,22 @@ class Child:
         return ChildFailed(f"{self.name} {process.exit_words(status)}{words}")
 
 
-async def start_stack(data_dir: Path, ready_s: float) -> Child:
-    """Start the local stack as a child whose progress is seen in our terminal; wait until ready.
+async def start_stack(
+    data_dir: Path, ready_s: float, log: Path | None = None, env: Mapping[str, str] | None = None
+) -> Child:
+    """Start the local stack as a child and wait until it is ready.
+
+    Args:
+        data_dir: Its data folder.
+        ready_s: Seconds that it may take.
+        log: File for its output; None shows it in our terminal, downloads and all.
+        env: Variables added to ours.
 
     Raises:
         ChildFailed: It ended, or is not ready in time.
     """
-    stack = Child("the local stack", ["-m", "infra.cli.main", "up"], None, {})
+    env = {**(env or {}), "MURMUR_DATA_DIR": str(data_dir)}
+    stack = Child("the local stack", ["-m", "infra.cli.main", "up"], log, env)
     await stack.start()
     try:
         await _until_ready(stack, data_dir, ready_s)

@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from events import errors
+from events.admin import Admin
 from events.codec import Codec
-from events.errors import PoisonError
 from infra import compose
 from infra.compose import Engines
 from projections.base import RetryableError
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SOURCE_TOPICS = ("users", "usernames", "social-graph", "new-tweets")
 FETCH_MAX = 5_000
-REQUEST_S_MAX = 15.0
 LAG_POLL_S = 0.25
 
 Offsets = dict[tuple[str, int], int]
@@ -49,14 +48,18 @@ class LogView:
         bootstrap: Kafka.
         topics: The topics' names.
         codec: Reads record values.
+        options: More librdkafka options, such as ``security.protocol``.
     """
 
-    def __init__(self, bootstrap: str, topics: Topics, codec: Codec) -> None:
+    def __init__(
+        self, bootstrap: str, topics: Topics, codec: Codec, options: Mapping[str, str]
+    ) -> None:
         self._topics = topics
         self._codec = codec
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._admin = Admin(bootstrap, topics, options)
         self._consumer = Consumer(
             {
+                **options,
                 "bootstrap.servers": bootstrap,
                 "group.id": f"murmur.view.{uuid.uuid4().hex[:8]}",  # required; never committed to
                 "enable.auto.commit": False,
@@ -73,20 +76,14 @@ class LogView:
         """The next offset to be written, of every partition of these logical topics.
 
         Raises:
-            KafkaException: The broker did not answer.
+            BrokerUnreachable: The broker did not answer.
         """
-        places = {
-            TopicPartition(self._topics.name(topic), partition): (topic, partition)
-            for topic in topics
-            for partition in range(self._topics.partitions(topic))
-        }
-        futures = self._admin.list_offsets(
-            {place: OffsetSpec.latest() for place in places}, request_timeout=REQUEST_S_MAX
-        )
-        answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()))
+        logical = list(topics)
+        answers = await asyncio.gather(*map(self._admin.end_offsets, logical))
         return {
-            places[TopicPartition(place.topic, place.partition)]: answer.offset
-            for place, answer in zip(futures, answers, strict=True)
+            (topic, partition): end
+            for topic, ends in zip(logical, answers, strict=True)
+            for partition, end in ends.items()
         }
 
     async def records(self, start: Offsets, end: Offsets) -> AsyncIterator[LogRecord]:
@@ -111,7 +108,7 @@ class LogView:
                 if offset < end[place] and isinstance(value, bytes):
                     try:
                         yield LogRecord(*place, offset, self._codec.decode(value))
-                    except PoisonError:
+                    except errors.PoisonError:
                         continue
             left = {place for place in left if self._read_up_to(place) < end[place]}
         self._consumer.unassign()
@@ -132,6 +129,28 @@ class LogView:
         return messages
 
 
+async def prepare(on: Engines) -> None:
+    """Make the topics and every unit's tables, before anybody asks for either.
+
+    Raises:
+        RetryableError, BrokerUnreachable: An engine did not answer.
+        TopicMismatch: A topic is not what ``topics.yaml`` says.
+    """
+    admin = Admin(on.settings.kafka_bootstrap, on.topics, on.settings.kafka_options)
+    await admin.ensure_topics()
+    for make in compose.UNITS.values():
+        unit = make(on)
+        await unit.open()
+        await unit.close()
+
+
+def open_view(on: Engines) -> LogView:
+    """A view of the log that these engines' settings name; to be closed."""
+    chosen = on.settings
+    codec = compose.reader_codec(on)
+    return LogView(chosen.kafka_bootstrap, on.topics, codec, chosen.kafka_options)
+
+
 async def feed(oracle: Oracle, view: LogView, start: Offsets, end: Offsets) -> None:
     """Feed the oracle from the log."""
     async for record in view.records(start, end):
@@ -150,7 +169,7 @@ class Lag:
         """Events that each unit has still to apply; up to ``ends``, or to the log's ends now.
 
         Raises:
-            RetryableError, KafkaException: An engine did not answer.
+            RetryableError: An engine did not answer.
         """
         if ends is None:
             ends = await self._view.ends(set().union(*self._topics.values()))
@@ -167,7 +186,7 @@ class Lag:
         while zeros < 2:
             try:
                 lag = await self.by_unit()
-            except (RetryableError, KafkaException):
+            except (RetryableError, errors.RetryableError):
                 lag = {"an engine that does not answer": 1}
             zeros = zeros + 1 if not any(lag.values()) else 0
             if time.monotonic() > deadline:

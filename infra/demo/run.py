@@ -25,15 +25,15 @@ import httpx
 import msgspec
 from rich.console import Console
 
-from gateway.auth import Tokens
 from infra import compose, settings
 from infra.compose import Engines
 from infra.demo.check import Outcome, compare, explain
 from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_stack
-from infra.demo.convergence import Lag, LogView, Offsets, feed
+from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view, prepare
 from infra.demo.reading import HomeReader, ReadFailed
 from infra.demo.summary import Summary
 from infra.demo.view import Numbers, View
+from infra.gateway import open_tokens
 from infra.settings import Origin
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
@@ -96,6 +96,7 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
             # A thousand users have no million followers: scaled down, so that both tiers show.
             env["MURMUR_CELEBRITY_THRESHOLD"] = str(max(20, options.users // 10))
         on = await closing.enter_async_context(compose.engines(chosen))
+        await prepare(on)
         logs = chosen.data_dir / "logs"
         workers = [Worker(unit, logs, env) for unit in compose.UNITS]
         gateway = GatewayProcess(chosen.gateway_port, logs, env)
@@ -104,9 +105,8 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
             closing.push_async_callback(child.stop)
             await child.start()
         await gateway.until_ready(client, GATEWAY_READY_S)
-        tokens = Tokens(chosen.token_key_path.read_bytes())
-        reader = await closing.enter_async_context(HomeReader(gateway.url, tokens))
-        view = LogView(chosen.kafka_bootstrap, on.topics, compose.reader_codec(on))
+        reader = await closing.enter_async_context(HomeReader(gateway.url, open_tokens(chosen)))
+        view = open_view(on)
         closing.callback(view.close)
         yield Stage(on, workers, reader, view, client)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
 from typing import Protocol
 
 from events.errors import OutcomeUnknown, RetryableError
@@ -81,6 +80,7 @@ class Appender:
         self.retried = 0
         self._log = log
         self._ids = ids
+        self._source = simulation.events()
         self._places = asyncio.Semaphore(IN_FLIGHT_MAX)
 
     @classmethod
@@ -93,6 +93,8 @@ class Appender:
     async def run(self, *, rate: float, events: int | None, stop: asyncio.Event) -> None:
         """Append until ``events`` have been generated or ``stop`` is set, then wait for the last.
 
+        Run again, the population goes on where it ended.
+
         Args:
             rate: Events a second at average load; 0 is as fast as the log takes them.
             events: How many; None is no limit.
@@ -101,7 +103,6 @@ class Appender:
         Raises:
             EventsError: The log refuses an event for good.
         """
-        source = self.simulation.events()
         left = events
         due = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -109,16 +110,16 @@ class Appender:
                 pace = rate * self.simulation.load
                 size = min(CHUNK_MAX, max(1, int(pace * TICK_S)) if rate else CHUNK_MAX)
                 size = size if left is None else min(size, left)
-                await self._chunk(group, source, size)
+                await self._chunk(group, size)
                 left = None if left is None else left - size
                 due = max(due + (size / pace if rate else 0), time.monotonic() - BEHIND_S_MAX)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    async def _chunk(self, group: asyncio.TaskGroup, source: Iterator[Event], size: int) -> None:
+    async def _chunk(self, group: asyncio.TaskGroup, size: int) -> None:
         await self._ids.fill(size * IDS_PER_EVENT_MAX + IDS_PER_EVENT_MAX)
         for _ in range(size):
             await self._places.acquire()
-            group.create_task(self._append(next(source)))
+            group.create_task(self._append(next(self._source)))
 
     async def _append(self, event: Event) -> None:
         attempt = 0

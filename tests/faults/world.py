@@ -1,0 +1,144 @@
+"""A small Murmuration that faults are done to: a population, readers, and a worker for each unit.
+
+Traffic comes in rounds of the same population. Meanwhile readers open home timelines, so that these
+are warm and pushed to when the fault hits; cold ones are read from the store and prove little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.queries.home import HomeTimelines
+from infra import compose
+from infra.compose import Engines
+from infra.demo.children import Worker
+from infra.demo.convergence import Lag, LogView, feed, open_view, prepare
+from infra.settings import Settings
+from infra.simulate.appender import Appender
+from infra.simulate.generator import Plan
+from projections.accounts.layout import UserFragment
+from projections.base import RetryableError
+from projections.tweets.layout import TweetFragment
+from tests.oracle import Oracle
+
+USERS = 150
+CELEBRITIES_FROM = 40
+CONVERGE_S_MAX = 150.0
+PAGE = 100
+
+
+@dataclass
+class World:
+    """Everything at hand; `traffic`, do harm, `converge`, then ask for `differences`."""
+
+    on: Engines
+    view: LogView
+    lag: Lag
+    workers: dict[str, Worker]
+    appender: Appender
+    homes: HomeTimelines[TweetFragment, UserFragment]
+    supervisors: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def traffic(self, events: int, rate: float = 0) -> None:
+        """Let the population act; it goes on where it ended before."""
+        await self.appender.run(rate=rate, events=events, stop=asyncio.Event())
+
+    async def read(self) -> None:
+        """Open home timelines, each user's in turn, until cancelled; an engine may be away."""
+        while True:
+            for person in self.appender.simulation.people:
+                try:
+                    await self.homes.page(person.user_id, None, 20)
+                except RetryableError:
+                    await asyncio.sleep(0.2)
+                await asyncio.sleep(0.002)
+
+    async def warm(self) -> None:
+        """Open every home timeline once."""
+        for person in self.appender.simulation.people:
+            await self.homes.page(person.user_id, None, 20)
+
+    async def converge(self) -> None:
+        """Wait for lag zero; a worker that ended for good fails the test with its last words."""
+        done = asyncio.create_task(self.lag.until_zero(CONVERGE_S_MAX))
+        try:
+            await asyncio.wait({done, *self.supervisors}, return_when=asyncio.FIRST_COMPLETED)
+            for supervisor in self.supervisors:
+                if supervisor.done():
+                    supervisor.result()
+            await done
+        finally:
+            done.cancel()
+
+    async def kill(self, unit: str) -> None:
+        """SIGKILL a worker and start another."""
+        place = list(self.workers).index(unit)
+        self.supervisors[place].cancel()
+        await self.workers[unit].kill()
+        await self.workers[unit].start()
+        self.supervisors[place] = asyncio.create_task(self.workers[unit].supervise())
+
+    async def differences(self) -> tuple[int, list[str]]:
+        """Entries compared, and a line for each user whose home timeline is not the oracle's."""
+        oracle = Oracle()
+        await feed(oracle, self.view, {}, await self.view.ends())
+        lines: list[str] = []
+        compared = 0
+        for user in filter(oracle.visible, oracle.users()):
+            expected, found = oracle.home(user), await self._whole(user)
+            compared += len(expected)
+            if found != expected:
+                missing = sorted(set(expected) - set(found))[:3]
+                extra = sorted(set(found) - set(expected))[:3]
+                lines.append(f"{user}: {len(expected)}/{len(found)} -{missing} +{extra}")
+        return compared, lines
+
+    async def _whole(self, user: int) -> list[int]:
+        found: list[int] = []
+        below: int | None = None
+        while True:
+            page = await self.homes.page(user, below, PAGE)
+            found += [tweet_id for tweet_id, _ in page.tweets]
+            below = page.below
+            if below is None:
+                return found
+
+
+@asynccontextmanager
+async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[World]:
+    """Topics, workers and a population on running engines; stopped at the end."""
+    chosen = settings.model_copy(update={"celebrity_threshold": CELEBRITIES_FROM})
+    env = {
+        "MURMUR_DATA_DIR": str(chosen.data_dir),
+        "MURMUR_TOPIC_PREFIX": chosen.topic_prefix,
+        "MURMUR_GENERATION": chosen.generation,
+        "MURMUR_CELEBRITY_THRESHOLD": str(CELEBRITIES_FROM),
+    }
+    async with AsyncExitStack() as closing:
+        on = await closing.enter_async_context(compose.engines(chosen))
+        await prepare(on)
+        workers = {unit: Worker(unit, logs, env) for unit in compose.UNITS}
+        for worker in workers.values():
+            closing.push_async_callback(worker.stop)
+            await worker.start()
+        view = open_view(on)
+        closing.callback(view.close)
+        log = await closing.enter_async_context(compose.open_log(on))
+        minter = await closing.enter_async_context(compose.open_minter(on))
+        plan = Plan(users=USERS, seed=seed, follows_mean=12.0, day_seconds=20.0)
+        appender = await Appender.open(log, minter, plan)
+        homes = HomeTimelines(
+            compose.timelines_reader(on), compose.tweets_reader(on), compose.accounts_reader(on)
+        )
+        here = World(on, view, Lag(on, view, compose.UNITS), workers, appender, homes)
+        here.supervisors = [asyncio.create_task(w.supervise()) for w in workers.values()]
+        try:
+            yield here
+        finally:
+            for supervisor in here.supervisors:
+                supervisor.cancel()
+            await asyncio.gather(*here.supervisors, return_exceptions=True)
