@@ -23,10 +23,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from projections.bus import Argument, Command, RedisBus
+from projections.functions import EFFECTS
 from projections.keys import Keys
 
 LEASE_SECONDS = 10
 """A fill that takes longer is refused; longer than the store's request timeout is never needed."""
+
+_LEASE = EFFECTS.name("murmur_lease")
+_FILL = EFFECTS.name("murmur_fill")
 
 Loader = Callable[[Sequence[int]], Awaitable[dict[int, bytes]]]
 """Loads entries from the store by id; an id without a fact is left out of the answer."""
@@ -46,6 +50,7 @@ class Cache:
     def __init__(
         self, bus: RedisBus, keys: Keys, kind: str, load: Loader, *, ttl_seconds: int = 86_400
     ) -> None:
+        bus.use_library(EFFECTS.source)
         self._bus = bus
         self._keys = keys
         self._kind = kind
@@ -102,7 +107,7 @@ class Cache:
             [
                 (
                     "FCALL",
-                    "murmur_lease",
+                    _LEASE,
                     len(g),
                     *[self.key(i) for i in g],
                     token,
@@ -133,7 +138,7 @@ class Cache:
         return found
 
     def _fill_command(self, ids: Sequence[int], token: str, loaded: Mapping[int, bytes]) -> Command:
-        command: list[Argument] = ["FCALL", "murmur_fill", len(ids)]
+        command: list[Argument] = ["FCALL", _FILL, len(ids)]
         command.extend(self.key(i) for i in ids)
         command.extend((token, self.ttl_ms))
         command.extend(loaded.get(i, b"") for i in ids)

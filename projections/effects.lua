@@ -1,4 +1,4 @@
-#!lua name=murmur_effects
+#!lua name=murmur_effects_@VERSION@
 
 -- What a worker writes to one bucket for one slice, and what a reader fills under a lease.
 -- All keys of a call carry the same hash tag. KEYS[1] of a commit is the bucket's positions:
@@ -21,102 +21,110 @@ local function admit(positions, source, expected, finish, move)
   return nil
 end
 
--- A marked timeline is a sorted set of ids whose rank 0 (score -inf) is its marker:
---   from:ID         complete from ID upwards; below it the store is read
---   building:TOKEN  a reader is filling it; it collects what is added meanwhile
+-- A marked timeline is a string: a marker of 9 bytes, then ids of 8 bytes each (little-endian), in
+-- the order in which they came, possibly repeated; whoever reads sorts. The marker is
+--   'F' id      complete from id upwards; below it the store is read
+--   'B' token   a reader is filling it; it collects what is added meanwhile
 -- Nothing is added where there is no marker, so a lost timeline is not made to look warm.
-local function marker_of(key)
-  return redis.call('ZRANGE', key, 0, 0)[1]
+local MARKER, ID = 9, 8
+
+-- Ids exceed 2^53: they are compared as two numbers of 32 bits.
+local function parts(bytes, at)
+  local low, high = struct.unpack('<I4I4', bytes, at)
+  return high, low
 end
 
-local function add(key, args, at, n)
-  if n == 1 then return redis.call('ZADD', key, args[at], args[at]) end
-  local scored = {}
-  for i = 0, n - 1 do
-    scored[2 * i + 1] = args[at + i]
-    scored[2 * i + 2] = args[at + i]
-  end
-  return redis.call('ZADD', key, unpack(scored))
+local function less(a, a_at, b, b_at)
+  local a_high, a_low = parts(a, a_at)
+  local b_high, b_low = parts(b, b_at)
+  return a_high < b_high or (a_high == b_high and a_low < b_low)
 end
 
--- Keeps the newest `keep` ids and raises the marker to the oldest of them.
+-- Drops those that came first and raises the marker above the highest of them: an id that came late
+-- and now stands below the marker is left to the store.
 local function trim(key, keep)
-  if redis.call('ZCARD', key) <= keep + 1 then return end
-  if string.sub(marker_of(key), 1, 5) ~= 'from:' then return end
-  redis.call('ZREMRANGEBYRANK', key, 0, -keep - 1)
-  redis.call('ZADD', key, '-inf', 'from:' .. marker_of(key))
+  local value = redis.call('GET', key)
+  if string.sub(value, 1, 1) ~= 'F' then return end
+  local cut = #value - keep * ID
+  local high, low = parts(value, 2)
+  for at = MARKER + 1, cut, ID do
+    local h, l = parts(value, at)
+    if h > high or (h == high and l > low) then high, low = h, l end
+  end
+  -- One above the highest; ids have fewer than 63 bits, so this cannot overflow.
+  low = low + 1
+  if low == 4294967296 then high, low = high + 1, 0 end
+  local from = struct.pack('<I4I4', low, high)
+  redis.call('SET', key, 'F' .. from .. string.sub(value, cut + 1), 'KEEPTTL')
 end
 
--- Ids are zero-padded to 19 digits, so that comparing them as strings compares them as numbers
--- (tonumber would round them).
-local function backfill(key, args, at, floor, n)
-  local marker = marker_of(key)
-  if not marker then return 0 end
-  if string.sub(marker, 1, 5) ~= 'from:' or string.sub(marker, 6) < floor then
+-- Trimming waits until a quarter more than `keep` has come, so that it costs little per id.
+local function add(key, keep, ids)
+  local length = redis.call('APPEND', key, ids)
+  if length == #ids then
+    redis.call('DEL', key)
+    return 0
+  end
+  if length > MARKER + keep * ID * 1.25 then trim(key, keep) end
+  return #ids / ID
+end
+
+local function backfill(key, floor, ids)
+  local marker = redis.call('GETRANGE', key, 0, MARKER - 1)
+  if marker == '' then return 0 end
+  if string.sub(marker, 1, 1) ~= 'F' or less(marker, 2, floor, 1) then
     -- Filled from facts that may lack this author, or deeper than what is at hand: begin again.
     redis.call('DEL', key)
     return 0
   end
-  if n == 0 then return 0 end
-  return add(key, args, at, n)
+  if ids == '' then return 0 end
+  redis.call('APPEND', key, ids)
+  return #ids / ID
 end
 
--- ARGV: source, expected, finish, move, then for each of KEYS[2..] one operation:
+-- ARGV: source, expected, finish, move, then operations, each on the next of KEYS[2..]:
 --   'D'                  forget a cache entry, and any fill of it that is under way
 --   'P' ttl_ms value     replace a cache entry, and forget any fill of it that is under way
---   'A' keep n id...     add ids to a marked timeline; keep > 0 trims it
---   'B' floor n id...    add all of one author's ids from `floor` upwards to a marked timeline
+--   'A' keep n ids...    to each of the next n marked timelines add ids; trim it to about `keep`
+--   'B' floor ids        add all of one author's ids from `floor` upwards to a marked timeline
 local function commit(keys, args)
   local refused = admit(keys[1], args[1], args[2], args[3], args[4])
   if refused then return refused end
-  local at = 5
+  local at, k = 5, 2
   local added = 0
-  for k = 2, #keys do
-    local key, op = keys[k], args[at]
+  while k <= #keys do
+    local op = args[at]
     if op == 'A' then
       local keep, n = tonumber(args[at + 1]), tonumber(args[at + 2])
-      if redis.call('EXISTS', key) == 1 then
-        added = added + add(key, args, at + 3, n)
-        if keep > 0 then trim(key, keep) end
+      for i = 0, n - 1 do
+        added = added + add(keys[k + i], keep, args[at + 3 + i])
       end
-      at = at + 3 + n
+      at, k = at + 3 + n, k + n
     elseif op == 'B' then
-      local n = tonumber(args[at + 2])
-      added = added + backfill(key, args, at + 3, args[at + 1], n)
-      at = at + 3 + n
+      added = added + backfill(keys[k], args[at + 1], args[at + 2])
+      at, k = at + 3, k + 1
     else
-      redis.call('DEL', key .. ':lease')
+      redis.call('DEL', keys[k] .. ':lease')
       if op == 'P' then
-        redis.call('SET', key, args[at + 2], 'PX', args[at + 1])
+        redis.call('SET', keys[k], args[at + 2], 'PX', args[at + 1])
         at = at + 3
       else
-        redis.call('DEL', key)
+        redis.call('DEL', keys[k])
         at = at + 1
       end
+      k = k + 1
     end
   end
   return {'ok', added}
 end
 
--- KEYS: one timeline. ARGV: token, ttl_ms. Marks a cold timeline as being built; 1 when the caller builds it.
-local function begin_timeline(keys, args)
-  if redis.call('EXISTS', keys[1]) == 1 then return 0 end
-  redis.call('ZADD', keys[1], '-inf', 'building:' .. args[1])
-  redis.call('PEXPIRE', keys[1], args[2])
-  return 1
-end
-
--- KEYS: one timeline. ARGV: token, ttl_ms, from, id... Counts only while the caller's mark stands.
+-- KEYS: one timeline. ARGV: token, ttl_ms, from, ids. Fills a timeline that the caller marked with
+-- its token, if that mark still stands.
 local function finish_timeline(keys, args)
-  local key = keys[1]
-  local mark = 'building:' .. args[1]
-  if marker_of(key) ~= mark then return 0 end
-  redis.call('ZREM', key, mark)
-  redis.call('ZADD', key, '-inf', 'from:' .. args[3])
-  for first = 4, #args, 1000 do
-    add(key, args, first, math.min(1000, #args - first + 1))
-  end
-  redis.call('PEXPIRE', key, args[2])
+  local value = redis.call('GET', keys[1])
+  if not value or string.sub(value, 1, MARKER) ~= 'B' .. args[1] then return 0 end
+  local filled = 'F' .. args[3] .. args[4] .. string.sub(value, MARKER + 1)
+  redis.call('SET', keys[1], filled, 'PX', args[2])
   return 1
 end
 
@@ -150,8 +158,7 @@ local function fill(keys, args)
   return filled
 end
 
-redis.register_function('murmur_commit', commit)
-redis.register_function('murmur_lease', lease)
-redis.register_function('murmur_fill', fill)
-redis.register_function('murmur_begin_timeline', begin_timeline)
-redis.register_function('murmur_finish_timeline', finish_timeline)
+redis.register_function('murmur_commit_@VERSION@', commit)
+redis.register_function('murmur_lease_@VERSION@', lease)
+redis.register_function('murmur_fill_@VERSION@', fill)
+redis.register_function('murmur_finish_timeline_@VERSION@', finish_timeline)

@@ -71,11 +71,6 @@ _COUNTS = Struct("<III")
 _SWAPPED = sys.byteorder == "big"
 
 
-def member(tweet_id: int) -> bytes:
-    """An id as member and score of a timeline: 19 digits, so that text order is numeric order."""
-    return b"%019d" % tweet_id
-
-
 def pack_ids(ids: Iterable[int]) -> bytes:
     """Packs ids as little-endian 64-bit integers."""
     packed = array("q", ids)

@@ -1,29 +1,37 @@
-"""Marked timelines: cached sorted sets of ids that say from where upwards they are complete.
+"""Marked timelines: cached ids that say from where upwards they are complete.
 
-Rank 0 of the set (score -inf) is its marker, ``from:ID``, or ``building:TOKEN`` while a reader
-fills it; ``effects.lua`` keeps the rules. A reader that finds it cold
+A string of 8 bytes per id behind a marker of 9; ``effects.lua`` keeps the rules. Ids stand in the
+order in which they came, so that adding is an APPEND whatever the length (decision 0005 has the
+figures beside a sorted set); a reader sorts what is nearly sorted already. A reader that finds a
+timeline cold
 
 1. marks it as being built, so that what is pushed meanwhile is collected;
 2. reads the store;
 3. fills it, if its mark still stands.
 
-Scores are the ids as doubles, which are not exact above 2^53: ranges are asked for inclusively and
-cut here by comparing ids. Bounded by: ``limit`` ids a read; trimmed by whoever pushes.
+Bounded by: whoever pushes trims to ``keep`` ids once a quarter more have come.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from projections.bus import Argument, Command, RedisBus, Reply
-from projections.timelines.layout import BUILD_SECONDS, TIMELINE_TTL_SECONDS, member
+from projections.bus import Command, RedisBus, Reply
+from projections.functions import EFFECTS
+from projections.positions import Effect
+from projections.timelines.layout import BUILD_SECONDS, TIMELINE_TTL_SECONDS, pack_ids, unpack_ids
 
-SAME_SCORE_SLACK = 8
-"""Ids at or above the cursor that may share its score and are read in vain (a double at 2^61 spans
-512 ids, of which one worker mints a few)."""
+MARKER_BYTES = 9
+COMPLETE, BUILDING = b"F", b"B"
+
+TIMELINES_PER_EFFECT_MAX = 2_000
+"""Timelines in one operation; an APPEND and what surrounds it take about 1 µs of Redis."""
+
+_FINISH = EFFECTS.name("murmur_finish_timeline")
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -32,7 +40,7 @@ class Window(msgspec.Struct, frozen=True):
     Attributes:
         ids: Newest first, under the cursor and from the marker upwards.
         floor: Complete from this id upwards; None when the timeline is cold.
-        more: There may be more ids in the set, under the last one.
+        more: The timeline holds more ids, under the last one.
     """
 
     ids: list[int]
@@ -43,42 +51,68 @@ class Window(msgspec.Struct, frozen=True):
 COLD = Window([], None, False)
 
 
-def queries(key: bytes, below: int, limit: int) -> tuple[Command, Command]:
-    """Returns the two commands that read a window; hand their replies to :func:`window`."""
-    return (
-        ("ZRANGE", key, 0, 0),
-        ("ZRANGE", key, below, 0, "BYSCORE", "REV", "LIMIT", 0, limit + SAME_SCORE_SLACK),
-    )
+def query(key: bytes) -> Command:
+    """Returns the command that reads a timeline; hand its reply to :func:`window`."""
+    return ("GET", key)
 
 
-def window(marker: Sequence[bytes], members: Sequence[bytes], below: int, limit: int) -> Window:
-    """Reads the replies to :func:`queries`."""
-    if not marker or not marker[0].startswith(b"from:"):
+def window(value: bytes | None, below: int, limit: int) -> Window:
+    """Reads the reply to :func:`query`: up to ``limit`` ids under ``below``."""
+    if value is None or value[:1] != COMPLETE:
         return COLD
-    floor = int(marker[0][5:])
-    ids = [tweet_id for tweet_id in map(int, members) if floor <= tweet_id < below]
-    more = len(members) == limit + SAME_SCORE_SLACK and int(members[-1]) > floor
-    return Window(ids, floor, more)
+    floor = _marker(value)
+    ids = sorted(unpack_ids(value[MARKER_BYTES:]))
+    found: list[int] = []
+    for at in range(bisect_left(ids, below) - 1, -1, -1):
+        tweet_id = ids[at]
+        if tweet_id < floor:
+            break
+        if not found or tweet_id != found[-1]:
+            if len(found) == limit:
+                return Window(found, floor, True)
+            found.append(tweet_id)
+    return Window(found, floor, False)
 
 
-def backfilled(floor: int, ids: Iterable[int]) -> tuple[Argument, ...]:
-    """Returns the operation that adds all ids of one author from ``floor`` upwards."""
-    members = [member(tweet_id) for tweet_id in ids]
-    return ("B", member(floor), len(members), *members)
+def added(keep: int, timelines: Sequence[tuple[bytes, bytes]]) -> Iterator[Effect]:
+    """Yields the effects that add packed ids to timelines, each trimmed to about ``keep``.
+
+    Args:
+        keep: How many ids a timeline holds.
+        timelines: Keys of one bucket, with what to add.
+    """
+    for start in range(0, len(timelines), TIMELINES_PER_EFFECT_MAX):
+        part = timelines[start : start + TIMELINES_PER_EFFECT_MAX]
+        keys, ids = zip(*part, strict=True)
+        yield keys, ("A", keep, len(part), *ids)
 
 
-async def begin(bus: RedisBus, key: bytes) -> str | None:
+def backfilled(key: bytes, floor: int, ids: Iterable[int]) -> Effect:
+    """Returns the effect that adds all ids of one author from ``floor`` upwards to a timeline."""
+    return (key,), ("B", pack_ids([floor]), pack_ids(ids))
+
+
+async def floor_of(bus: RedisBus, key: bytes) -> int | None:
+    """Returns from which id upwards a timeline is complete; None when it is cold or being built."""
+    value: bytes = await bus.call("GETRANGE", key, 0, MARKER_BYTES - 1)
+    return _marker(value) if value[:1] == COMPLETE else None
+
+
+async def begin(bus: RedisBus, key: bytes) -> bytes | None:
     """Marks a cold timeline as being built (1); returns the token, or None if another builds it."""
-    token = secrets.token_hex(8)
-    reply: Reply = await bus.call(
-        "FCALL", "murmur_begin_timeline", 1, key, token, BUILD_SECONDS * 1000
-    )
-    return token if reply == 1 else None
+    token = secrets.token_bytes(MARKER_BYTES - 1)
+    reply: Reply = await bus.call("SET", key, BUILDING + token, "NX", "PX", BUILD_SECONDS * 1000)
+    return token if reply is not None else None
 
 
-async def finish(bus: RedisBus, key: bytes, token: str, floor: int, ids: Sequence[int]) -> bool:
+async def finish(bus: RedisBus, key: bytes, token: bytes, floor: int, ids: Sequence[int]) -> bool:
     """Fills a timeline that :func:`begin` marked (3); False when its mark was taken away."""
-    command: list[Argument] = ["FCALL", "murmur_finish_timeline", 1, key, token]
-    command += [TIMELINE_TTL_SECONDS * 1000, member(floor), *map(member, ids)]
-    reply: Reply = await bus.call(*command)
+    reply: Reply = await bus.call(
+        *("FCALL", _FINISH, 1, key, token, TIMELINE_TTL_SECONDS * 1000),
+        *(pack_ids([floor]), pack_ids(reversed(ids))),
+    )
     return bool(reply == 1)
+
+
+def _marker(value: bytes) -> int:
+    return int.from_bytes(value[1:MARKER_BYTES], "little")

@@ -66,15 +66,15 @@ class TimelinesReader:
         key = self._keys.of(HOME, user_id)
         relations = self.graph.relations
         commands = [
-            *marked.queries(key, below, wanted),
+            marked.query(key),
             *relations.queries([user_id]),
             self._tiers.query(),
         ]
-        marker, members, known, version = await self._bus.calls_strict(commands)
+        value, known, version = await self._bus.calls_strict(commands)
         packed, celebrities = await asyncio.gather(
             relations.settle([user_id], [known]), self._tiers.settle(version)
         )
-        pushed = marked.window(marker, members, below, wanted)
+        pushed = marked.window(value, below, wanted)
         home = Home(self, user_id, Relations.unpack(packed[user_id]), celebrities, below, wanted)
         if pushed.floor is None:
             return await self._rebuilt(home, key)
@@ -83,23 +83,16 @@ class TimelinesReader:
 
     async def window_of_home(self, user_id: int, below: int, wanted: int) -> Window:
         """Reads on in a cached home timeline."""
-        marker, members = await self._bus.calls_strict(
-            marked.queries(self._keys.of(HOME, user_id), below, wanted)
-        )
-        return marked.window(marker, members, below, wanted)
+        value = await self._bus.call(*marked.query(self._keys.of(HOME, user_id)))
+        return marked.window(value, below, wanted)
 
     async def windows_of_celebrities(
         self, celebrities: Sequence[int], below: int, wanted: int
     ) -> list[Window]:
         """Reads the cached timelines of celebrities; those that are cold are filled."""
         keys = [self._keys.of(CELEBRITY, celebrity) for celebrity in celebrities]
-        replies = await self._bus.calls_strict(
-            [command for key in keys for command in marked.queries(key, below, wanted)]
-        )
-        windows = [
-            marked.window(replies[2 * at], replies[2 * at + 1], below, wanted)
-            for at in range(len(keys))
-        ]
+        values = await self._bus.calls_strict([marked.query(key) for key in keys])
+        windows = [marked.window(value, below, wanted) for value in values]
         return list(
             await asyncio.gather(
                 *(
@@ -203,7 +196,8 @@ class Home:
         celebrities = sorted(self.celebrities)
         if celebrities:
             windows += await self._reader.windows_of_celebrities(celebrities, below, self._wanted)
-        if any(not _reaches_under(window, below) for window in windows):
+        if any(window.floor is None or window.floor >= below for window in windows):
+            # Lost in the meantime, or at its marker.
             self._from_store = True
             return []
         floor = max(_reach(window) for window in windows)
@@ -217,17 +211,6 @@ class Home:
         self.below = merge.floor
         self._done = merge.floor == 0
         return [entry.tweet_id for entry in merge.entries]
-
-
-def _reaches_under(window: Window, below: int) -> bool:
-    """Says whether a window tells what comes next under ``below``.
-
-    It does not when the timeline was lost in the meantime, when its marker is reached, or when so
-    many ids share the cursor's score that none under it was read.
-    """
-    if window.floor is None or window.floor >= below:
-        return False
-    return bool(window.ids) or not window.more
 
 
 def _reach(window: Window) -> int:

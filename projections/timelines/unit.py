@@ -22,7 +22,7 @@ A slice of ``social-graph``:
 Exactly-once effect: natural. Every fact is an upsert on a natural key with a timestamp of its own,
 every push adds a member to a set. Deletions, blocks and mutes are filters of the reader.
 
-Bounded by: ``timeline_length`` entries per timeline plus what is pushed in ``TRIM_EVERY`` slices,
+Bounded by: ``timeline_length`` entries per timeline and a quarter more,
 ``ARGUMENTS_PER_CALL_MAX`` per script call, ``celebrity_threshold`` followers per push.
 """
 
@@ -30,25 +30,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import lru_cache
 
 from events.slices import Record, Slice
 from events.types import TweetPosted, UserFollowed
-from projections.bus import Argument, RedisBus
+from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.positions import Effect, Positions
 from projections.store import Store
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.graph import Graph
-from projections.timelines.layout import CELEBRITY, HOME, TABLES, member
-from projections.timelines.marked import backfilled
+from projections.timelines.layout import CELEBRITY, HOME, TABLES, pack_ids
+from projections.timelines.marked import added, backfilled, floor_of
 from projections.timelines.tiers import Tiers
 
 NAME = "timelines"
 TOPICS = frozenset({"new-tweets", "social-graph"})
 
-TRIM_EVERY = 16
-"""Every 16th slice of a partition trims what it touches: a ZCARD before each push would cost as
-much again as the push."""
+PLACES_MAX = 100_000
+"""Timelines whose key a worker remembers, about 250 bytes each."""
 
 Effects = dict[int, list[Effect]]
 
@@ -76,9 +76,13 @@ class Timelines:
         self._authors = Authors(store)
         self._graph = Graph(bus, store, keys, celebrity_threshold)
         self._tiers = Tiers(bus, store, keys)
-        self._slices: dict[str, int] = {}
+        # Naming a key costs as much as adding to it; readers who get one tweet get the next.
+        self._place = lru_cache(PLACES_MAX)(self._named)
         self.deliveries = 0
         """Entries added to cached timelines since the worker started."""
+
+    def _named(self, kind: str, owner: int) -> tuple[int, bytes]:
+        return self._keys.bucket(owner), self._keys.of(kind, owner)
 
     async def open(self) -> None:
         """Creates the generation's tables and makes every reader look at the tiers anew."""
@@ -118,12 +122,11 @@ class Timelines:
         promoted = {author for author, found in followers.items() if found.ids is None}
         if promoted:
             await self._tiers.promote(promoted)
-        keep = self._keep(piece)
         effects: Effects = {}
         pulled: dict[int, list[bytes]] = {}
         pushed: dict[int, list[bytes]] = {}
         for tweet in posted:
-            tweet_id = member(tweet.tweet_id)
+            tweet_id = pack_ids((tweet.tweet_id,))
             # The author's own home shows the tweet too, celebrity or not.
             pushed.setdefault(tweet.user_id, []).append(tweet_id)
             audience = followers.get(tweet.user_id)
@@ -136,25 +139,24 @@ class Timelines:
                     pushed[follower] = [tweet_id]
                 else:
                     ids.append(tweet_id)
-        self._invert(HOME, pushed, keep, effects)  # 3
-        self._invert(CELEBRITY, pulled, keep, effects)
+        self._invert(HOME, pushed, effects)  # 3
+        self._invert(CELEBRITY, pulled, effects)
         return effects
 
-    def _invert(
-        self, kind: str, pushed: dict[int, list[bytes]], keep: int, effects: Effects
-    ) -> None:
-        """Turns ids by owner into one operation per timeline, by bucket."""
-        bucket, key = self._keys.bucket, self._keys.of
+    def _invert(self, kind: str, pushed: dict[int, list[bytes]], effects: Effects) -> None:
+        """Turns ids by owner into operations on their timelines, by bucket."""
+        place = self._place
+        by_bucket: dict[int, list[tuple[bytes, bytes]]] = {}
         for owner, ids in pushed.items():
-            operation: list[Argument] = ["A", keep, len(ids)]
-            operation += ids
-            effects.setdefault(bucket(owner), []).append((key(kind, owner), operation))
-
-    def _keep(self, piece: Slice) -> int:
-        """Returns what this slice trims to; 0 for the fifteen of sixteen that do not trim."""
-        count = self._slices.get(piece.source, 0) + 1
-        self._slices[piece.source] = count
-        return self._length if count % TRIM_EVERY == 0 else 0
+            bucket, key = place(kind, owner)
+            timeline = (key, ids[0] if len(ids) == 1 else b"".join(ids))
+            found = by_bucket.get(bucket)
+            if found is None:
+                by_bucket[bucket] = [timeline]
+            else:
+                found.append(timeline)
+        for bucket, timelines in by_bucket.items():
+            effects.setdefault(bucket, []).extend(added(self._length, timelines))
 
     async def _graph_changes(self, piece: Slice) -> Effects:
         await self._graph.record(piece.records)  # 1
@@ -176,16 +178,15 @@ class Timelines:
     async def _backfill(self, follower: int, followee: int) -> tuple[int, Effect]:
         """Reads a followee's tweets down to the follower's marker (2)."""
         key = self._keys.of(HOME, follower)
-        marker = await self._bus.call("ZRANGE", key, 0, 0)
-        if not marker or not marker[0].startswith(b"from:"):
+        floor = await floor_of(self._bus, key)
+        if floor is None:
             # Cold, or being filled from facts that may lack this followee: a timeline that stands
             # there by the time of the commit is begun again.
-            return follower, (key, backfilled(NEWEST, ()))
-        floor = int(marker[0][5:])
+            return follower, backfilled(key, NEWEST, ())
         found = await self._authors.since(followee, floor, self._length)
         if len(found) == self._length:
             floor = found[-1].tweet_id
-        return follower, (key, backfilled(floor, (entry.tweet_id for entry in found)))
+        return follower, backfilled(key, floor, (entry.tweet_id for entry in found))
 
 
 def _new_follows(records: Iterable[Record], pulled: frozenset[int]) -> list[tuple[int, int]]:

@@ -12,7 +12,6 @@ from projections.timelines.layout import (
     Relations,
     entries,
     in_force,
-    member,
     pack_ids,
     unpack_ids,
 )
@@ -43,12 +42,6 @@ def test_followers_survive_packing_and_a_celebrity_has_none(some: list[int]) -> 
     packed = Followers(array("q", some)).pack()
     assert Followers.unpack(packed).ids == array("q", some)
     assert Followers.unpack(Followers(None).pack()).ids is None
-
-
-@given(ids, ids)
-def test_members_compare_as_text_as_their_ids_do_as_numbers(a: int, b: int) -> None:
-    assert (member(a) < member(b)) == (a < b)
-    assert len(member(a)) == 19
 
 
 @given(ids, ids)
