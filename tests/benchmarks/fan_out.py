@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from subprocess import DEVNULL, Popen
 
-from events.admin import ensure_topics
 from events.slices import Record
 from events.snowflake import compose as compose_id
 from events.types import TweetPosted, UserFollowed
 from infra import compose
 from infra.compose import Engines
+from infra.prepare import prepare_on
 from infra.settings import Settings, load
 from projections.bus import Command
 from projections.functions import EFFECTS
@@ -61,7 +61,7 @@ def population() -> Population:
     return Population(readers, {author: rng.sample(readers, FOLLOWERS) for author in authors})
 
 
-async def prepare(on: Engines, people: Population) -> None:
+async def populate(on: Engines, people: Population) -> None:
     """Writes the graph and warms every reader's timeline."""
     on.bus.use_library(EFFECTS.source)
     for name, ddl in TABLES.items():
@@ -204,9 +204,9 @@ async def run() -> list[Figure]:
     count = int(os.environ.get("BENCH_TWEETS", "8000"))
     settings = load(topic_prefix=f"bench-{secrets.token_hex(4)}-", generation="bench").settings
     async with compose.engines(settings) as on:
-        await ensure_topics(settings.kafka_bootstrap, on.topics)
+        await prepare_on(on)
         people = population()
-        await prepare(on, people)
+        await populate(on, people)
         path = await whole_path(on, people, count)
         bare = await bare_script(on, people, count)
     return [Figure("fan_out", path, "deliveries/s", {"bare script": bare})]

@@ -1,0 +1,44 @@
+"""What the engines must hold before anything runs: topics, schemas, the tables of a generation.
+
+Idempotent, and safe to run in several processes at once: whatever is there is compared, not
+changed. `murmur up` ends with it; so do tests and benchmarks that use topics of their own.
+"""
+
+from __future__ import annotations
+
+from events.admin import Admin, Ensured
+from events.cassandra import Statements
+from events.idempotency import CassandraIdempotency
+from events.leases import CassandraLeases
+from infra import compose
+from infra.compose import Engines
+from infra.settings import Settings
+
+
+async def prepare(settings: Settings, *, replication: int = 1) -> Ensured:
+    """Connects, prepares and disconnects; see `prepare_on`."""
+    async with compose.engines(settings) as on:
+        return await prepare_on(on, replication=replication)
+
+
+async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
+    """Makes what is missing of topics, schemas and tables.
+
+    Returns:
+        The topics that were made, and how existing ones differ from `schemas/topics.yaml`.
+
+    Raises:
+        TopicMismatch: a topic has another partition count than the table says.
+        SchemaRefused: the registry holds a schema that ours cannot read.
+        RetryableError: an engine is away.
+    """
+    settings = on.settings
+    admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
+    ensured = await admin.ensure_topics(replication)
+    await on.registry.publish()
+    statements = Statements(on.session, settings.keyspace)
+    await CassandraLeases(statements).create()
+    await CassandraIdempotency(statements).create()
+    for make in compose.UNITS.values():
+        await make(on).open()
+    return ensured
