@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import uuid
 
+import msgspec
+
 from events.codec import Codec
 from events.errors import NoMachineId, RegistryUnavailable, StoreUnavailable
+from events.idempotency import StoredAppend
+from events.position import Position
 from events.snowflake import Lease
 from events.types import EVENT_TYPES
 from schemas import catalog
@@ -68,3 +72,33 @@ class MemoryLeases:
     def _ask(self) -> None:
         if self.away:
             raise StoreUnavailable("away")
+
+
+class MemoryIdempotency:
+    """An idempotency store in memory; ``away`` makes it fail, ``deaf`` makes ``settle`` fail."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, StoredAppend] = {}
+        self.away = False
+        self.deaf = False
+
+    async def put(self, key: str, append: StoredAppend) -> StoredAppend | None:
+        if self.away:
+            raise StoreUnavailable("away")
+        if key in self.rows:
+            return self.rows[key]
+        self.rows[key] = append
+        return None
+
+    async def get(self, key: str) -> StoredAppend | None:
+        if self.away:
+            raise StoreUnavailable("away")
+        return self.rows.get(key)
+
+    async def settle(self, key: str, append: StoredAppend, position: Position) -> Position:
+        if self.away or self.deaf:
+            raise StoreUnavailable("away")
+        held = self.rows[key]
+        if held.position is None:
+            self.rows[key] = msgspec.structs.replace(held, position=position)
+        return self.rows[key].position or position

@@ -1,0 +1,103 @@
+"""Topics on a real broker against the table."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from events.admin import Admin
+from events.errors import BrokerUnreachable, TopicMismatch
+from events.types import TweetLiked
+from infra.settings import Settings
+from schemas.catalog import Topics
+from tests.integration.events.conftest import Events
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+
+
+async def make(settings: Settings, name: str, partitions: int, config: dict[str, str]) -> None:
+    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    name = settings.topic_prefix + name
+    made = client.create_topics([NewTopic(name, partitions, 1, config=config)])
+    await asyncio.wrap_future(made[name])
+
+
+async def test_topics_are_made_once_as_the_table_says(settings: Settings) -> None:
+    topics = Topics(settings.topic_prefix, "local")
+    admin = Admin(settings.kafka_bootstrap, topics)
+    made = await admin.ensure_topics()
+    assert made.created == [topic.name for topic in topics]
+    again = await admin.ensure_topics()
+    assert (again.created, again.differences) == ([], [])
+    assert set(await admin.end_offsets("new-tweets")) == set(range(8))
+    ids = await admin.topic_ids(["users", "new-tweets"])
+    assert len(set(ids.values())) == 2
+    assert await admin.topic_ids(["users"]) == {"users": ids["users"]}
+
+
+async def test_two_that_make_topics_at_once_both_end_well(settings: Settings) -> None:
+    topics = Topics(settings.topic_prefix, "local")
+    admins = [Admin(settings.kafka_bootstrap, topics) for _ in range(2)]
+    made = await asyncio.gather(*(admin.ensure_topics() for admin in admins))
+    assert sorted(name for each in made for name in each.created) == sorted(
+        topic.name for topic in topics
+    )
+
+
+async def test_another_partition_count_is_refused(settings: Settings) -> None:
+    await make(settings, "users", 3, {})
+    admin = Admin(settings.kafka_bootstrap, Topics(settings.topic_prefix, "local"))
+    with pytest.raises(TopicMismatch, match="has 3 partitions"):
+        await admin.ensure_topics()
+
+
+async def test_other_differences_are_told_and_left(settings: Settings) -> None:
+    await make(settings, "users", 2, {"retention.ms": "1000", "retention.bytes": "-1"})
+    admin = Admin(settings.kafka_bootstrap, Topics(settings.topic_prefix, "local"))
+    for _ in range(2):
+        found = (await admin.ensure_topics()).differences
+        assert ("users", "retention.ms", "-1", "1000") in [
+            (each.topic, each.option, each.expected, each.actual) for each in found
+        ]
+
+
+async def test_what_does_not_exist_and_who_does_not_answer(settings: Settings) -> None:
+    topics = Topics(settings.topic_prefix, "local")
+    with pytest.raises(TopicMismatch):
+        await Admin(settings.kafka_bootstrap, topics).end_offsets("users")
+    with pytest.raises(TopicMismatch):
+        await Admin(settings.kafka_bootstrap, topics).topic_ids(["users"])
+
+
+async def test_a_broker_that_is_away_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.admin.SECONDS_MAX", 0.5)
+    with pytest.raises(BrokerUnreachable):
+        await Admin("127.0.0.1:1", Topics()).ensure_topics()
+
+
+async def test_reading_starts_where_it_is_asked_to(events: Events) -> None:
+    log = await events.open_log()
+    sent = [
+        TweetLiked(event_id=n, occurred_at=2, tweet_id=7, tweet_author_id=4, user_id=5)
+        for n in range(5)
+    ]
+    await log.append_many(sent)
+    for start, expected in ((2, sent[2:]), ("latest", []), ("earliest", sent), (99, [])):
+        async with aclosing(
+            events.reader.tail("engagements", start, follow=False)  # type: ignore[arg-type]
+        ) as records:
+            assert [record.event async for record in records] == expected
+
+
+async def test_following_sees_what_comes_later(events: Events) -> None:
+    log = await events.open_log()
+    async with aclosing(events.reader.tail("engagements", "earliest")) as records:
+        for number in range(3):
+            event = TweetLiked(
+                event_id=number, occurred_at=2, tweet_id=7, tweet_author_id=4, user_id=5
+            )
+            await log.append(event)
+            assert (await asyncio.wait_for(anext(records), 30)).event == event
