@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from events.types import TweetDeleted, TweetPosted
-from infra.demo.convergence import LogView, Offsets
+from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader
 
 if TYPE_CHECKING:
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 EXPLAINED_MAX = 5
 EVENTS_SHOWN_MAX = 12
+
+
+class Records(Protocol):
+    """What `LogView` gives: the log's records."""
+
+    def records(self, start: Offsets, end: Offsets) -> AsyncIterator[LogRecord]:
+        """Every event between two sets of offsets."""
+        ...
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -83,7 +91,7 @@ async def compare(
 
 
 async def explain(
-    view: LogView, start: Offsets, end: Offsets, differences: list[Difference]
+    view: Records, start: Offsets, end: Offsets, differences: list[Difference]
 ) -> list[str]:
     """Lines that say which events speak about the first differences; reads the log again."""
     lines: list[str] = []

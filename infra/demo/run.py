@@ -259,8 +259,9 @@ class Demo:
         sample = (most + others)[: self._options.check]
 
         def progress(done: int) -> None:
-            self.numbers.phase = f"comparing home timelines: {done} of {len(sample)}"
+            self.numbers.detail = f": {done} of {len(sample)}"
 
+        self.numbers.phase = "comparing home timelines with the oracle's"
         with stage.reader.unmeasured():
             outcome = await compare(oracle, stage.reader, sample, progress)
         self.differences = await explain(stage.view, start, end, outcome.differences)

@@ -18,6 +18,7 @@ class Numbers(msgspec.Struct):
 
     Attributes:
         phase: What goes on, in words.
+        detail: How far it is, in words.
         seconds: Since the simulation began.
         events: Appended so far.
         events_rate: Per second, lately.
@@ -31,6 +32,7 @@ class Numbers(msgspec.Struct):
     """
 
     phase: str = "starting"
+    detail: str = ""
     seconds: float = 0.0
     events: int = 0
     events_rate: float = 0.0
@@ -46,14 +48,17 @@ class Numbers(msgspec.Struct):
         """All of it on one line."""
         lag = " ".join(f"{unit}={events}" for unit, events in self.lag.items())
         return (
-            f"{self.seconds:6.1f} s  {self.phase}  events {self.events} ({self.events_rate:.0f}/s)"
+            f"{self.seconds:6.1f} s  {self.phase}{self.detail}"
+            f"  events {self.events} ({self.events_rate:.0f}/s)"
             f"  deliveries {self.deliveries} ({self.deliveries_rate:.0f}/s)  lag {lag or '-'}"
             f"  reads {self.reads} p50 {_ms(self.read_p50_ms)} p99 {_ms(self.read_p99_ms)}"
         )
 
     def table(self) -> Table:
         """All of it as a table."""
-        table = Table(title=f"Murmuration: {self.phase}", title_justify="left", show_header=False)
+        table = Table(
+            title=f"Murmuration: {self.phase}{self.detail}", title_justify="left", show_header=False
+        )
         table.add_column(style="dim")
         table.add_column(justify="right")
         table.add_column(justify="right")
