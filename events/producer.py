@@ -92,7 +92,7 @@ class ProducerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     bootstrap: str
     client_id: str = "murmuration"
-    compression: str = "lz4"
+    compression: str = "zstd"
     linger_ms: float = 2.0
     delivery_ms_max: int = 10_000
     event_bytes_max: int = 1_000_000
