@@ -108,12 +108,21 @@ class Admin:
         return {names[name]: str((await _of(future)).topic_id) for name, future in asked.items()}
 
     async def end_offsets(self, logical: str) -> dict[int, int]:
-        """The next offset of each partition of a topic."""
-        return await self._offsets(logical, OffsetSpec.latest())
+        """The next offset of each partition of a topic.
 
-    async def first_offsets(self, logical: str) -> dict[int, int]:
-        """The first offset that is kept of each partition of a topic."""
-        return await self._offsets(logical, OffsetSpec.earliest())
+        Raises:
+            TopicMismatch: It does not exist.
+            BrokerUnreachable: No broker answered.
+        """
+        name = self._topics.name(logical)
+        count = (await self._partition_counts()).get(name)
+        if count is None:
+            raise TopicMismatch(f"topic {name} does not exist")
+        asked = self._client.list_offsets(
+            {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(count)},
+            request_timeout=SECONDS_MAX,
+        )
+        return {place.partition: (await _of(future)).offset for place, future in asked.items()}
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """Committed offsets of a consumer group by (logical topic, partition); ours alone.
@@ -187,17 +196,6 @@ class Admin:
                 if held[option].value != expected
             ]
         return found
-
-    async def _offsets(self, logical: str, spec: OffsetSpec) -> dict[int, int]:
-        name = self._topics.name(logical)
-        count = (await self._partition_counts()).get(name)
-        if count is None:
-            raise TopicMismatch(f"topic {name} does not exist")
-        asked = self._client.list_offsets(
-            {TopicPartition(name, partition): spec for partition in range(count)},
-            request_timeout=SECONDS_MAX,
-        )
-        return {place.partition: (await _of(future)).offset for place, future in asked.items()}
 
 
 def _options(topic: Topic) -> dict[str, str]:

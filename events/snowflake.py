@@ -87,11 +87,6 @@ def time_of(snowflake: int) -> int:
     return (snowflake >> TIME_SHIFT) + EPOCH_MS
 
 
-def first_id_at(time_ms: int) -> int:
-    """The smallest id of a millisecond since the Unix epoch; the bound of a search by time."""
-    return max(0, time_ms - EPOCH_MS) << TIME_SHIFT
-
-
 class Lease(msgspec.Struct, frozen=True):
     """The right to mint ids of one machine id in a range of time.
 
@@ -165,7 +160,7 @@ class SnowflakeMinter:
         self._monotonic = monotonic
         self._lease: Lease | None = None
         self._stop_at = 0.0
-        self._machine_bits = 0
+        self._machine = 0
         self._last_ms = 0
         self._sequence = 0
         self._renewing = asyncio.Lock()
@@ -255,7 +250,7 @@ class SnowflakeMinter:
             return None
         else:
             self._sequence += 1
-        return (now_ms - EPOCH_MS) << TIME_SHIFT | self._machine_bits | self._sequence
+        return compose(now_ms, self._machine, self._sequence)
 
     async def _next_millisecond(self) -> None:
         metrics.SEQUENCE_WAITS.inc()
@@ -294,7 +289,7 @@ class SnowflakeMinter:
             self._last_ms = max(self._last_ms, lease.from_ms - 1)
             self._sequence = SEQUENCE_MAX
         self._lease = lease
-        self._machine_bits = lease.machine << SEQUENCE_BITS
+        self._machine = lease.machine
         self._stop_at = asked_at + (self._lease_ms - self._margin_ms) / 1000
 
     async def _keep(self) -> None:
