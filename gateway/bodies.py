@@ -24,21 +24,28 @@ from gateway.limits import (
 
 Meta = msgspec.Meta
 
+END = r"(?![\s\S])"
+"""The end of the text: what ``$`` means in JSON Schema, but not in Python before a newline."""
+
 IdText: TypeAlias = Annotated[
     str,
-    Meta(pattern=r"^[1-9][0-9]{0,18}$", description="An id, as a numeric string.", examples=["20"]),
+    Meta(
+        pattern=r"^[1-9][0-9]{0,18}" + END,
+        description="An id, as a numeric string.",
+        examples=["20"],
+    ),
 ]
 Time: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z" + END,
         description="RFC 3339 in UTC with milliseconds.",
     ),
 ]
 Username: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9_]{1,15}$",
+        pattern=r"^[A-Za-z0-9_]{1,15}" + END,
         description="1 to 15 letters, digits and underscores; unique without regard to case.",
     ),
 ]
@@ -49,11 +56,11 @@ Url: TypeAlias = Annotated[
     str,
     Meta(
         max_length=URL_CODE_POINTS_MAX,
-        pattern=r"^(https?://[^\s<>\"]+)?$",
+        pattern=r"^(https?://[^\s<>\"]+)?" + END,
         description="An http or https URL, or an empty string.",
     ),
 ]
-MediaId: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+MediaId: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}" + END)]
 
 
 class _Sent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

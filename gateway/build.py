@@ -21,15 +21,12 @@ from gateway.health import Check, Health
 from gateway.limits import WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.queries.graph import GraphQueries
-from gateway.queries.home import HomeTimelines
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routes import Handlers, table
-from gateway.services import Accounts, Authors, Graph, Log, Minter, Tweets
+from gateway.services import Accounts, Authors, Graph, Home, Log, Minter, Tweets
 from gateway.waits import UnitReads, Waits
-from projections.accounts.layout import UserFragment
-from projections.tweets.layout import TweetFragment
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +55,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tweets: Tweets
     authors: Authors
     graph: Graph
-    home: HomeTimelines[TweetFragment, UserFragment]
+    home: Home
     units: Mapping[str, UnitReads]
     tokens: Tokens
     cursor_secret: bytes

@@ -83,10 +83,19 @@ class Server:
         gateway: What answers.
         host: Address to listen on.
         port: Port to listen on.
+        headers_seconds_max: Time for a request's head, and of an idle connection.
         share_port: Other gateway processes listen there too, and the kernel spreads connections.
     """
 
-    def __init__(self, gateway: Gateway, host: str, port: int, *, share_port: bool = False) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        host: str,
+        port: int,
+        *,
+        headers_seconds_max: float = HEADERS_SECONDS_MAX,
+        share_port: bool = False,
+    ) -> None:
         self._share_port = share_port
         self._address = (host, port)
         self._server = GranianServer(
@@ -100,7 +109,7 @@ class Server:
             backlog=BACKLOG,
             backpressure=2 * REQUESTS_MAX,
             http1_settings=HTTP1Settings(
-                header_read_timeout=int(HEADERS_SECONDS_MAX * 1000),
+                header_read_timeout=int(headers_seconds_max * 1000),
                 max_buffer_size=HEADERS_BYTES_MAX,
             ),
         )

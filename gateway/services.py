@@ -12,6 +12,7 @@ from typing import Protocol
 from events.log import Appended
 from events.position import Position
 from events.types import Event
+from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.timelines.authors import Merge
 from projections.timelines.layout import Relations
@@ -99,4 +100,14 @@ class Graph(Protocol):
 
     async def following_page(self, user_id: int, below: int, limit: int) -> list[int]:
         """Returns up to ``limit`` followees with ids under ``below``, descending."""
+        ...
+
+
+class Home(Protocol):
+    """Home timelines; ``gateway.queries.home``."""
+
+    async def page(
+        self, user_id: int, below: int | None, count: int
+    ) -> HomePage[TweetFragment, UserFragment]:
+        """Returns up to ``count`` tweets under the id ``below``, newest first."""
         ...

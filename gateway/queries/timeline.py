@@ -5,11 +5,9 @@ from __future__ import annotations
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
 from gateway.pages import page, page_count
-from gateway.queries.home import HomeTimelines
 from gateway.queries.places import place_below, seal_place
 from gateway.queries.visible import includes
-from projections.accounts.layout import UserFragment
-from projections.tweets.layout import TweetFragment
+from gateway.services import Home
 
 ROUTE = "home"
 
@@ -17,9 +15,7 @@ ROUTE = "home"
 class TimelineQueries:
     """Handler of the home timeline."""
 
-    def __init__(
-        self, timelines: HomeTimelines[TweetFragment, UserFragment], cursors: Cursors
-    ) -> None:
+    def __init__(self, timelines: Home, cursors: Cursors) -> None:
         self._timelines = timelines
         self._cursors = cursors
 

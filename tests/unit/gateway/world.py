@@ -1,0 +1,319 @@
+"""The gateway on top of the oracle: a whole system in memory, always at lag zero unless held back.
+
+The log's fake feeds the oracle, and the readers' fakes answer from it, so that a route test sees
+what the commands before it did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from events.errors import KeyReused
+from events.log import Appended
+from events.position import Position
+from events.snowflake import compose
+from events.types import Event, UsernameClaimed, topic_of
+from gateway.auth import Tokens, new_private_key
+from gateway.build import Services, build
+from gateway.health import Check
+from gateway.http import Request, Response
+from gateway.metrics import GatewayMetrics
+from gateway.queries.home import HomePage
+from projections.accounts.layout import Claim, UserFragment
+from projections.fragments import rfc3339
+from projections.timelines.authors import Merge
+from projections.timelines.layout import Entry, Relations
+from projections.tweets.layout import TweetFragment, pack
+from tests.oracle import LogRecord, Oracle, Profile
+
+STARTED_MS = 1_700_000_000_000
+KEY = new_private_key()
+
+
+class FakeLog:
+    """One partition a topic; what is appended is applied at once, except what ``held`` names."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.ends: dict[str, int] = {}
+        self.events: list[Event] = []
+        self.keys: dict[str, tuple[Event, bytes | None, Position]] = {}
+        self.error: Exception | None = None
+        self.held: set[str] = set()
+        self.applied: dict[str, int] = {}
+
+    async def append(self, event: Event) -> Position:
+        if self.error is not None:
+            raise self.error
+        topic = topic_of(event)
+        offset = self.ends.get(topic, 0)
+        self.ends[topic] = offset + 1
+        position = Position(topic, 0, offset)
+        self.events.append(event)
+        if topic not in self.held:
+            self.oracle.feed(LogRecord(topic, 0, offset, event))
+            self.applied[f"{topic}/0"] = offset + 1
+        return position
+
+    async def append_once(
+        self, event: Event, *, idempotency_key: str, command: bytes | None = None
+    ) -> Appended:
+        first = await self.recall(idempotency_key, command)
+        if first is not None:
+            return Appended(self.keys[idempotency_key][2], first, True)
+        position = await self.append(event)
+        self.keys[idempotency_key] = (event, command, position)
+        return Appended(position, event, False)
+
+    async def recall(self, idempotency_key: str, command: bytes | None = None) -> Event | None:
+        if idempotency_key not in self.keys:
+            return None
+        event, first_command, _ = self.keys[idempotency_key]
+        if first_command != command:
+            raise KeyReused(idempotency_key)
+        return event
+
+
+class FakeMinter:
+    def __init__(self) -> None:
+        self.minted = 0
+
+    async def mint(self) -> int:
+        self.minted += 1
+        return compose(STARTED_MS + self.minted, 0, 0)
+
+
+class FakeUnit:
+    def __init__(self, log: FakeLog, topics: frozenset[str]) -> None:
+        self._log = log
+        self.topics = topics
+        self.applied = self
+
+    async def at(self, source: str) -> int:
+        return self._log.applied.get(source, 0)
+
+
+def user_fragment(profile: Profile) -> UserFragment:
+    fields = {
+        "id": str(profile.user_id),
+        "username": profile.username,
+        "name": profile.name,
+        "description": profile.description,
+        "location": profile.location,
+        "url": profile.url,
+        "profile_image_url": profile.profile_image_url,
+        "created_at": rfc3339(profile.created_at),
+    }
+    flags = {"active": 0, "deactivated": 1, "erased": 2}[profile.status]
+    return UserFragment(flags, json.dumps(fields).encode()[:-1])
+
+
+class FakeAccounts:
+    def __init__(self, log: FakeLog) -> None:
+        self._oracle = log.oracle
+        self._log = log
+
+    async def users(self, ids: Iterable[int]) -> Mapping[int, UserFragment]:
+        found = {user: self._oracle.profile(user) for user in ids}
+        return {user: user_fragment(profile) for user, profile in found.items() if profile}
+
+    async def get(self, ids: Iterable[int]) -> Mapping[int, UserFragment]:
+        return {user: found for user, found in (await self.users(ids)).items() if found.active}
+
+    async def claim_of(self, username_key: str) -> Claim | None:
+        holder = self._oracle.holder(username_key)
+        for offset, event in enumerate(self._log.events):
+            if isinstance(event, UsernameClaimed) and event.user_id == holder:
+                return Claim(username_key, event.username, holder, event.event_id, offset)
+        return None
+
+
+class FakeTweets:
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+
+    async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
+        posted, deleted = self._oracle._posted, self._oracle._deleted
+        return {
+            tweet: TweetFragment.unpack(pack(posted[tweet]))
+            for tweet in ids
+            if tweet in posted and (posted[tweet].user_id, tweet) not in deleted
+        }
+
+
+class FakeGraph:
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+
+    async def relations_of(self, user_id: int) -> Relations:
+        oracle = self._oracle
+        others = oracle.users()
+        blocking = frozenset(o for o in others if oracle.is_blocking(user_id, o))
+        return Relations(
+            following=frozenset(o for o in others if oracle.is_following(user_id, o)),
+            blocked=blocking | frozenset(o for o in others if oracle.is_blocking(o, user_id)),
+            blocking=blocking,
+            muted=frozenset(o for o in others if oracle.is_muting(user_id, o)),
+        )
+
+    async def counts(self, user_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        oracle = self._oracle
+        return {u: (oracle.followers_count(u), oracle.following_count(u)) for u in user_ids}
+
+    async def follower_page(self, user_id: int, below: int, limit: int) -> list[int]:
+        return _page(self._oracle.followers(user_id), below, limit)
+
+    async def following_page(self, user_id: int, below: int, limit: int) -> list[int]:
+        return _page(self._oracle.following(user_id), below, limit)
+
+
+class FakeAuthors:
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+
+    async def page(self, author_id: int, below: int, limit: int) -> Merge:
+        ids = _page(self._oracle.user_timeline(author_id, replies=True), below, limit)
+        entries = []
+        for tweet_id in ids:
+            tweet = self._oracle._posted[tweet_id]
+            reply_to, original = tweet.reply_to_user_id or 0, tweet.retweet_of_id or 0
+            entries.append(Entry(tweet_id, author_id, reply_to, original))
+        return Merge(entries, ids[-1] if len(ids) == limit else 0)
+
+    async def retweets_of(
+        self, originals: Collection[int], authors: Sequence[int]
+    ) -> dict[int, list[tuple[int, int]]]:
+        posted = self._oracle._posted.values()
+        return {
+            original: sorted(
+                (
+                    (t.tweet_id, t.user_id)
+                    for t in posted
+                    if t.retweet_of_id == original and t.user_id in authors
+                ),
+                reverse=True,
+            )
+            for original in originals
+        }
+
+
+class FakeHome:
+    def __init__(self, oracle: Oracle, tweets: FakeTweets, accounts: FakeAccounts) -> None:
+        self._oracle = oracle
+        self._tweets = tweets
+        self._accounts = accounts
+
+    async def page(
+        self, user_id: int, below: int | None, count: int
+    ) -> HomePage[TweetFragment, UserFragment]:
+        ids = _page(self._oracle.home(user_id), below or 2**63, count + 1)
+        found = await self._tweets.get(ids[:count])
+        originals = await self._tweets.get(t.retweet_of_id for t in found.values())
+        authors = {t.author_id for t in (*found.values(), *originals.values())}
+        return HomePage(
+            list(found.items()),
+            dict(originals),
+            dict(await self._accounts.get(authors)),
+            ids[count - 1] if len(ids) > count else None,
+        )
+
+
+def _page(ids: Iterable[int], below: int, limit: int) -> list[int]:
+    return sorted((i for i in ids if i < below), reverse=True)[:limit]
+
+
+class World:
+    """A gateway and all behind it."""
+
+    def __init__(
+        self, wait_seconds_max: float = 0.2, checks: Mapping[str, Check] | None = None
+    ) -> None:
+        self.oracle = Oracle()
+        self.log = FakeLog(self.oracle)
+        self.tokens = Tokens(KEY)
+        self.metrics = GatewayMetrics(CollectorRegistry())
+        accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle)
+        topics = {
+            "accounts": frozenset({"users", "usernames"}),
+            "tweets": frozenset({"new-tweets"}),
+            "timelines": frozenset({"new-tweets", "social-graph"}),
+        }
+        services = Services(
+            log=self.log,
+            minter=FakeMinter(),
+            accounts=accounts,
+            tweets=tweets,
+            authors=FakeAuthors(self.oracle),
+            graph=FakeGraph(self.oracle),
+            home=FakeHome(self.oracle, tweets, accounts),
+            units={name: FakeUnit(self.log, found) for name, found in topics.items()},
+            tokens=self.tokens,
+            cursor_secret=b"secret",
+            checks=checks or {},
+            metrics=self.metrics,
+            version="test",
+            wait_seconds_max=wait_seconds_max,
+        )
+        self.gateway, self.health = build(services)
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        user: int = 0,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> Response:
+        """Sends a request; ``body`` goes as JSON, ``raw`` as it is."""
+        sent = {"content-type": "application/json"} if raw is None else {}
+        if user:
+            sent["authorization"] = f"Bearer {self.tokens.issue(user)}"
+        sent.update(headers or {})
+        data = raw if raw is not None else json.dumps(body).encode()
+        path, _, query = target.partition("?")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield data
+
+        request = Request(
+            method=method,
+            path=path,
+            query_string=query,
+            header=sent.get,
+            chunks=chunks,
+            request_id="test",
+        )
+        return await self.gateway.answer(request)
+
+    async def call(
+        self, status: int, method: str, target: str, body: Any = None, **options: Any
+    ) -> dict[str, Any]:
+        """Sends a request, expects the status, returns the JSON."""
+        response = await self.send(method, target, body, **options)
+        assert response.status == status, response.body
+        if status >= 400:
+            assert response.media_type == "application/problem+json"
+        found = json.loads(response.body)
+        assert isinstance(found, dict)
+        return found
+
+    async def register(self, username: str) -> int:
+        """Registers a user and returns the id."""
+        found = await self.call(201, "POST", "/api/users", {"username": username, "name": "N"})
+        return int(found["data"]["id"])
+
+    async def tweet(self, user: int, text: str = "hello", **fields: Any) -> int:
+        """Posts a tweet and returns the id."""
+        found = await self.call(201, "POST", "/api/tweets", {"text": text, **fields}, user=user)
+        return int(found["data"]["id"])
+
+
+def position_of(response: Response) -> str:
+    """Returns what ``X-Event-Position`` says."""
+    return dict(response.headers)["x-event-position"]
