@@ -105,18 +105,19 @@ class Reader:
         consumer = Consumer(options, logger=_logger)
         loop = asyncio.get_running_loop()
         # One thread, so that the consumer is closed after the poll that a cancellation left behind.
-        with ThreadPoolExecutor(1, thread_name_prefix="log reader") as thread:
-            try:
-                unread = await loop.run_in_executor(thread, self._assign, consumer, topic, start)
-                while follow or unread:
-                    messages = await loop.run_in_executor(
-                        thread, consumer.consume, POLL_RECORDS_MAX, POLL_SECONDS_MAX
-                    )
-                    unread -= {message.partition() for message in messages if _at_end(message)}
-                    for record in await self._decode(topic, messages):
-                        yield record
-            finally:
-                thread.submit(consumer.close)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="log reader")
+        try:
+            unread = await loop.run_in_executor(thread, self._assign, consumer, topic, start)
+            while follow or unread:
+                messages = await loop.run_in_executor(
+                    thread, consumer.consume, POLL_RECORDS_MAX, POLL_SECONDS_MAX
+                )
+                unread -= {message.partition() for message in messages if _at_end(message)}
+                for record in await self._decode(topic, messages):
+                    yield record
+        finally:
+            thread.submit(consumer.close)
+            thread.shutdown(wait=False)
 
     def _assign(self, consumer: Consumer, topic: str, start: Start) -> set[int]:
         name = self._topics.name(topic)

@@ -165,6 +165,7 @@ class SnowflakeMinter:
         self._sequence = 0
         self._renewing = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
+        self._open = False
 
     @property
     def machine(self) -> int | None:
@@ -179,21 +180,24 @@ class SnowflakeMinter:
         """
         async with self._renewing:
             await self._renew()
+        self._open = True
         self._keeper = asyncio.create_task(self._keep(), name="snowflake lease")
 
     async def close(self) -> None:
         """Give the lease back; no id is minted afterwards."""
+        self._open = False
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
-        lease, self._lease = self._lease, None
-        if lease is None:
-            return
-        try:
-            await self._store.release(lease, max(self._last_ms, lease.from_ms - 1))
-        except RetryableError as error:
-            _logger.warning("machine id %d comes free late: %s", lease.machine, error)
+        async with self._renewing:
+            lease, self._lease = self._lease, None
+            if lease is None:
+                return
+            try:
+                await self._store.release(lease, max(self._last_ms, lease.from_ms - 1))
+            except RetryableError as error:
+                _logger.warning("machine id %d comes free late: %s", lease.machine, error)
 
     async def mint(self) -> int:
         """A new id, greater than any that this minter made before.
@@ -259,12 +263,14 @@ class SnowflakeMinter:
             await asyncio.sleep(0.0002)
 
     async def _acquire(self) -> None:
-        try:
-            async with self._renewing:
-                if not self._may_mint(self._clock_ms()):  # somebody else may have just done it
+        async with self._renewing:
+            if not self._open:
+                raise LeaseLost("no ids can be minted: the minter is closed")
+            if not self._may_mint(self._clock_ms()):  # somebody else may have just done it
+                try:
                     await self._renew()
-        except RetryableError as error:
-            raise LeaseLost(f"no ids can be minted: {error}") from error
+                except RetryableError as error:
+                    raise LeaseLost(f"no ids can be minted: {error}") from error
         if not self._may_mint(self._clock_ms()):
             raise LeaseLost("no ids can be minted: the clock is outside of the lease just taken")
 

@@ -6,6 +6,7 @@ import copy
 import io
 
 import fastavro
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,6 +138,17 @@ async def test_a_registry_that_is_away_is_not_poison() -> None:
     source.table[0x909] = catalog.schemas()["TweetLiked"][0].schema
     value = b"\0\0\0\x09\x09" + CODEC.encode(LIKED)[5:]
     assert (await reader.decode_batch([value])).events == [LIKED]
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+async def test_the_example_of_every_version_decodes_with_the_newest_reader(name: str) -> None:
+    for file in catalog.schemas()[name]:
+        source = MemorySchemas()
+        source.table[1] = file.schema
+        event = from_object(catalog.load_example(file))
+        fields = msgspec.to_builtins(event, builtin_types=(bytes,))
+        decoded = await Codec({}, source).decode_batch([written(file.schema, 1, fields)])
+        assert decoded.events == [event]
 
 
 async def test_old_bytes_decode_with_the_newest_reader() -> None:

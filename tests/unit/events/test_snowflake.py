@@ -240,6 +240,20 @@ async def test_a_minter_that_was_closed_leaves_its_machine_to_the_next_at_once(
     await second.close()
 
 
+async def test_a_closed_minter_mints_nothing_and_takes_no_lease(
+    store: MemoryLeases, clocks: Clocks
+) -> None:
+    minter = minter_of(store, clocks)
+    with pytest.raises(LeaseLost, match="closed"):
+        await minter.mint()
+    await minter.open()
+    await minter.close()
+    await minter.close()
+    with pytest.raises(LeaseLost, match="closed"):
+        await minter.mint()
+    assert [holder for holder, _ in store.rows.values()] == [""]
+
+
 async def test_a_margin_that_leaves_nothing_is_refused(store: MemoryLeases) -> None:
     with pytest.raises(ValueError, match="margin_ms"):
         SnowflakeMinter(store, lease_ms=10, margin_ms=10)
