@@ -129,21 +129,6 @@ class LogView:
         return messages
 
 
-async def prepare(on: Engines) -> None:
-    """Make the topics and every unit's tables, before anybody asks for either.
-
-    Raises:
-        RetryableError, BrokerUnreachable: An engine did not answer.
-        TopicMismatch: A topic is not what ``topics.yaml`` says.
-    """
-    admin = Admin(on.settings.kafka_bootstrap, on.topics, on.settings.kafka_options)
-    await admin.ensure_topics()
-    for make in compose.UNITS.values():
-        unit = make(on)
-        await unit.open()
-        await unit.close()
-
-
 def open_view(on: Engines) -> LogView:
     """A view of the log that these engines' settings name; to be closed."""
     chosen = on.settings

@@ -29,11 +29,12 @@ from infra import compose, settings
 from infra.compose import Engines
 from infra.demo.check import Outcome, compare, explain
 from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_stack
-from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view, prepare
+from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view
 from infra.demo.reading import HomeReader, ReadFailed
 from infra.demo.summary import Summary
 from infra.demo.view import Numbers, View
 from infra.gateway import open_tokens
+from infra.prepare import prepare_on
 from infra.settings import Origin
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
@@ -96,7 +97,7 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
             # A thousand users have no million followers: scaled down, so that both tiers show.
             env["MURMUR_CELEBRITY_THRESHOLD"] = str(max(20, options.users // 10))
         on = await closing.enter_async_context(compose.engines(chosen))
-        await prepare(on)
+        await prepare_on(on)
         logs = chosen.data_dir / "logs"
         workers = [Worker(unit, logs, env) for unit in compose.UNITS]
         gateway = GatewayProcess(chosen.gateway_port, logs, env)

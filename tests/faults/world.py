@@ -16,7 +16,8 @@ from gateway.queries.home import HomeTimelines
 from infra import compose
 from infra.compose import Engines
 from infra.demo.children import Worker
-from infra.demo.convergence import Lag, LogView, feed, open_view, prepare
+from infra.demo.convergence import Lag, LogView, feed, open_view
+from infra.prepare import prepare_on
 from infra.settings import Settings
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
@@ -120,7 +121,7 @@ async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[Worl
     }
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(chosen))
-        await prepare(on)
+        await prepare_on(on)
         workers = {unit: Worker(unit, logs, env) for unit in compose.UNITS}
         for worker in workers.values():
             closing.push_async_callback(worker.stop)

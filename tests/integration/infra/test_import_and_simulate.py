@@ -18,7 +18,8 @@ from gateway.queries.home import HomeTimelines
 from infra import compose
 from infra.compose import Engines
 from infra.demo.children import Worker
-from infra.demo.convergence import Lag, LogView, feed, open_view, prepare
+from infra.demo.convergence import Lag, LogView, feed, open_view
+from infra.prepare import prepare_on
 from infra.settings import Settings
 from tests.oracle import Oracle
 from tests.unit.infra import x_archive
@@ -74,7 +75,7 @@ async def corner(settings: Settings, tmp_path: Path) -> AsyncIterator[Corner]:
     }
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(settings))
-        await prepare(on)
+        await prepare_on(on)
         for unit in compose.UNITS:
             worker = Worker(unit, tmp_path / "logs", env)
             closing.push_async_callback(worker.stop)
