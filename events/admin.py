@@ -9,6 +9,7 @@ Bounded: every question waits ``SECONDS_MAX`` at most.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from events.errors import BrokerUnreachable, EventsError, TopicMismatch
 from schemas.catalog import Topic, Topics
 
 SECONDS_MAX = 10.0
+VISIBLE_SECONDS = 0.05
 
 T = TypeVar("T")
 
@@ -167,9 +169,18 @@ class Admin:
             cause = error.__cause__
             if _code(cause) != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-            self._require_partitions(topic, (await self._partition_counts())[self._name(topic)])
+            self._require_partitions(topic, await self._count_when_visible(topic))
             return False  # somebody else made it just now
         return True
+
+    async def _count_when_visible(self, topic: Topic) -> int:
+        """The partition count of a topic that exists, though a broker may not know it yet."""
+        deadline = time.monotonic() + SECONDS_MAX
+        while (count := (await self._partition_counts()).get(self._name(topic))) is None:
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"topic {self._name(topic)} was made, and is not seen")
+            await asyncio.sleep(VISIBLE_SECONDS)
+        return count
 
     def _require_partitions(self, topic: Topic, actual: int) -> None:
         expected = self._topics.partitions(topic.name)
