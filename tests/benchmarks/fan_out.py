@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from subprocess import DEVNULL, Popen
 
+from events.log import Log
 from events.slices import Record
 from events.snowflake import compose as compose_id
 from events.types import TweetPosted, UserFollowed
@@ -27,7 +28,7 @@ from infra import compose
 from infra.compose import Engines
 from infra.prepare import prepare_on
 from infra.settings import Settings, load
-from projections.bus import Command
+from projections.bus import Argument, Command
 from projections.functions import EFFECTS
 from projections.keys import Keys
 from projections.timelines import graph, marked
@@ -133,26 +134,25 @@ async def until_applied(on: Engines, ends: dict[str, int], seconds: float) -> No
             await asyncio.sleep(0.01)
 
 
-async def append(on: Engines, posted: list[TweetPosted]) -> dict[str, int]:
+async def append(log: Log, posted: list[TweetPosted]) -> dict[str, int]:
     """Appends tweets; returns where each partition ends."""
     ends: dict[str, int] = {}
-    async with compose.open_log(on) as log:
-        for position in await log.append_many(posted):
-            source = f"{position.topic}/{position.partition}"
-            ends[source] = max(ends.get(source, 0), position.offset + 1)
+    for position in await log.append_many(posted):
+        source = f"{position.topic}/{position.partition}"
+        ends[source] = max(ends.get(source, 0), position.offset + 1)
     return ends
 
 
 async def whole_path(on: Engines, people: Population, count: int) -> float:
     """Deliveries a second from append to visible."""
     with worker(on.settings):
-        warm_up = tweets(people, 200)
-        await until_applied(on, await append(on, warm_up), READY_SECONDS_MAX)
-        before = await entries(on, people.readers)
-        posted = tweets(people, count)
-        began = time.perf_counter()
-        await until_applied(on, await append(on, posted), SECONDS_MAX)
-        seconds = time.perf_counter() - began
+        async with compose.open_log(on) as log:
+            await until_applied(on, await append(log, tweets(people, 200)), READY_SECONDS_MAX)
+            before = await entries(on, people.readers)
+            posted = tweets(people, count)
+            began = time.perf_counter()
+            await until_applied(on, await append(log, posted), SECONDS_MAX)
+            seconds = time.perf_counter() - began
     after = await entries(on, people.readers)
     expected = count * FOLLOWERS
     if after - before != expected:
@@ -193,7 +193,7 @@ def _commands(keys: Keys, people: Population, posted: list[TweetPosted], end: in
     commands: list[Command] = []
     for bucket, timelines in by_bucket.items():
         for names, operation in marked.added(TIMELINE_LENGTH, timelines):
-            call: list[bytes | str | int] = ["FCALL", EFFECTS.name("murmur_commit"), 1 + len(names)]
+            call: list[Argument] = ["FCALL", EFFECTS.name("murmur_commit"), 1 + len(names)]
             call += [keys.positions(bucket), *names, "new-tweets/0", 0, end, 0, *operation]
             commands.append(call)
     return commands
