@@ -156,7 +156,8 @@ class Log:
         store = self._store()
         append = self._encoded(event, traceparent)
         self._producer.check_size(append.key, append.value, append.headers)
-        digest = _digest(type(event), command or append.value)
+        same = append.value if command is None else command
+        digest = _digest(type(event), same)
         append = msgspec.structs.replace(append, digest=digest)
         held = await store.put(idempotency_key, append)
         if held is None:
