@@ -56,7 +56,8 @@ class LogView:
     ) -> None:
         self._topics = topics
         self._codec = codec
-        self._admin = Admin(bootstrap, topics, options)
+        # It cannot be closed, and would complain of a stack that was stopped on purpose.
+        self._admin = Admin(bootstrap, topics, {**options, "log_level": "0"})
         self._consumer = Consumer(
             {
                 **options,
