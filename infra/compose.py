@@ -116,9 +116,7 @@ async def close_cassandra(session: Session) -> None:
 
 
 @asynccontextmanager
-async def open_log(
-    on: Engines, *, delivery_ms_max: int = 10_000
-) -> AsyncIterator[Log]:
+async def open_log(on: Engines, *, delivery_ms_max: int = 10_000) -> AsyncIterator[Log]:
     """Registers the schemas and opens the log for appending; closes it at the end.
 
     Args:
