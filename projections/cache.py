@@ -23,14 +23,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from projections.bus import Argument, Command, RedisBus
-from projections.functions import EFFECTS
+from projections.functions import EFFECTS, Library
 from projections.keys import Keys
 
 LEASE_SECONDS = 10
 """A fill that takes longer is refused; longer than the store's request timeout is never needed."""
 
 _LEASE = EFFECTS.name("murmur_lease")
-_FILL = EFFECTS.name("murmur_fill")
 
 Loader = Callable[[Sequence[int]], Awaitable[dict[int, bytes]]]
 """Loads entries from the store by id; an id without a fact is left out of the answer."""
@@ -45,12 +44,22 @@ class Cache:
         kind: What is cached, such as ``tweet``; part of the key.
         load: Loads what is missing.
         ttl_seconds: Life of an entry after it was filled.
+        fill: Library and function that fill entries, for those that are more than one value.
     """
 
     def __init__(
-        self, bus: RedisBus, keys: Keys, kind: str, load: Loader, *, ttl_seconds: int = 86_400
+        self,
+        bus: RedisBus,
+        keys: Keys,
+        kind: str,
+        load: Loader,
+        *,
+        ttl_seconds: int = 86_400,
+        fill: tuple[Library, str] = (EFFECTS, "murmur_fill"),
     ) -> None:
         bus.use_library(EFFECTS.source)
+        bus.use_library(fill[0].source)
+        self._filling = fill[0].name(fill[1])
         self._bus = bus
         self._keys = keys
         self._kind = kind
@@ -138,7 +147,7 @@ class Cache:
         return found
 
     def _fill_command(self, ids: Sequence[int], token: str, loaded: Mapping[int, bytes]) -> Command:
-        command: list[Argument] = ["FCALL", _FILL, len(ids)]
+        command: list[Argument] = ["FCALL", self._filling, len(ids)]
         command.extend(self.key(i) for i in ids)
         command.extend((token, self.ttl_ms))
         command.extend(loaded.get(i, b"") for i in ids)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from events.slices import Slice
 from projections.base import ForeignTopic, StateLost
 from projections.bus import Argument, Command, RedisBus
-from projections.functions import EFFECTS
+from projections.functions import EFFECTS, Library
 
 if TYPE_CHECKING:
     from projections.keys import Keys
@@ -38,8 +38,6 @@ CREATE TABLE IF NOT EXISTS {table} (
     unit text, topic text, partition int, topic_id text, next_offset bigint,
     PRIMARY KEY ((unit, topic), partition)
 )"""
-
-_COMMIT = EFFECTS.name("murmur_commit")
 
 Effect = tuple[Sequence[bytes], Sequence[Argument]]
 """Keys of a bucket, and the operation on them in the words of ``effects.lua``."""
@@ -56,10 +54,27 @@ def put(key: bytes, value: bytes, ttl_ms: int) -> Effect:
 
 
 class Positions:
-    """The applied positions of one unit, as its worker writes them."""
+    """The applied positions of one unit, as its worker writes them.
 
-    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+    Args:
+        bus: The cluster.
+        store: The generation's tables.
+        keys: The unit's names.
+        commit: Library and function that write effects and move a bucket's position, for a unit
+            with operations of its own.
+    """
+
+    def __init__(
+        self,
+        bus: RedisBus,
+        store: Store,
+        keys: Keys,
+        *,
+        commit: tuple[Library, str] = (EFFECTS, "murmur_commit"),
+    ) -> None:
         self._bus = bus
+        self._library, function = commit
+        self._function = self._library.name(function)
         self._store = store
         self._keys = keys
         self._applied: dict[str, int] = {}
@@ -67,7 +82,7 @@ class Positions:
 
     async def open(self) -> None:
         """Creates the table of positions where it is missing and loads the scripts."""
-        self._bus.use_library(EFFECTS.source)
+        self._bus.use_library(self._library.source)
         await self._store.create("positions", POSITIONS_TABLE)
 
     async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
@@ -99,6 +114,10 @@ class Positions:
         # on.
         self._in_bucket[source] = [int(reply) if reply is not None else 0 for reply in replies]
         return start if rows else None
+
+    def expected(self, source: str) -> Sequence[int]:
+        """Returns what this worker last saw of a source partition in each bucket."""
+        return self._in_bucket.setdefault(source, [0] * self._keys.buckets)
 
     async def commit(self, piece: Slice, effects: Mapping[int, Sequence[Effect]]) -> int:
         """Writes a slice's effects and moves its position; its facts must be durable already.
@@ -172,7 +191,12 @@ class Positions:
         moves: bool,
     ) -> Command:
         keys = [key for keys, _ in effects for key in keys]
-        command: list[Argument] = ["FCALL", _COMMIT, 1 + len(keys), self._keys.positions(bucket)]
+        command: list[Argument] = [
+            "FCALL",
+            self._function,
+            1 + len(keys),
+            self._keys.positions(bucket),
+        ]
         command += keys
         command += (source, expected, end, int(moves))
         for _, operation in effects:
