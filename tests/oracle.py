@@ -232,6 +232,10 @@ class Oracle:
             return tweet
         return tweet if self._existing(tweet.retweet_of_id) is not None else None
 
+    def posted(self) -> list[int]:
+        """Every tweet id that was ever posted, seen or not."""
+        return list(self._posted)
+
     def _existing(self, tweet_id: int) -> TweetPosted | None:
         tweet = self._posted.get(tweet_id)
         if tweet is None or (tweet.user_id, tweet_id) in self._deleted:

@@ -162,10 +162,10 @@ class Worker(Child):
 
 
 class GatewayProcess(Child):
-    """A gateway on a port of its own."""
+    """A gateway on the wanted port, or on another when that is taken or 0."""
 
     def __init__(self, wanted_port: int, log_dir: Path, env: Mapping[str, str]) -> None:
-        port = ports.choose({"http": wanted_port}, {}, usual=True)["http"]
+        port = ports.choose({"http": wanted_port}, {}, usual=wanted_port != 0)["http"]
         self.url = f"http://127.0.0.1:{port}"
         env = {**env, "MURMUR_GATEWAY_PORT": str(port), "MURMUR_GATEWAY_HOST": "127.0.0.1"}
         argv = ["-m", "infra.cli.main", "gateway"]

@@ -346,8 +346,8 @@ ACTS: tuple[tuple[float, Act], ...] = (
     (1.0, mute),
     (0.6, unmute),
     (0.4, change_profile),
-    (0.15, deactivate),
-    (0.12, reactivate),
-    (0.01, erase),
+    (0.3, deactivate),
+    (0.15, reactivate),
+    (0.03, erase),
 )
 """Relative frequency of each act."""
