@@ -43,6 +43,7 @@ from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT, TPorTopicSet
+from mode.threads import WorkerThread
 
 from streams.errors import LogMoved
 from streams.ledger import Ledger, OutOfOrder, RawSlice
@@ -90,8 +91,18 @@ class Polled:
     position: int
 
 
+class _Thread(WorkerThread):
+    """A thread that does not keep the process from ending: a broker that is away can hold it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka in a thread with a loop of its own, so that heartbeats outlive a busy agent."""
+
+    Worker = _Thread
 
     async def here(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs ``work`` in the thread; unlike ``call_thread`` it queues behind nothing.

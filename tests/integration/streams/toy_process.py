@@ -2,7 +2,8 @@
 
 Options: ``slow=SECONDS`` before each write, ``name=WORKER``, ``session=SECONDS``,
 ``pause-after-write`` (writes the first slice, prints ``written`` and never returns),
-``records=N`` per slice.
+``records=N`` per slice,
+``grace=SECONDS``, ``commit=SECONDS``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ async def main() -> int:
         bootstrap,
         group=f"{prefix}toy",
         topic_prefix=prefix,
-        commit_interval_seconds=0.2,
+        commit_interval_seconds=float(options.get("commit", 0.2)),
+        grace_seconds=float(options.get("grace", 10)),
         session_timeout_seconds=float(options.get("session", 6)),
         slice_records_max=int(options.get("records", 2000)),
     )
