@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from events.errors import EventsError
 from infra.cli.output import CommandError, Status, err
-from infra.demo.children import ChildFailed
+from infra.children import ChildFailed
 from infra.demo.convergence import NotConverged
 from infra.demo.reading import ReadFailed
 from infra.demo.run import Demo, Options, stage
@@ -51,6 +52,7 @@ def demo(
 
     Example: `murmur demo --seconds 20 --summary demo.json`
     """
+    _require_oracle()
     options = Options(seconds=seconds, users=users, rate=rate, seed=seed, check=check)
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -67,6 +69,15 @@ def demo(
     _where_next(console, done.username)
     if summary.timelines_different:
         raise typer.Exit(Status.WRONG)
+
+
+def _require_oracle() -> None:
+    """Refuse at once what would otherwise fail after a minute."""
+    if find_spec("tests") is None or find_spec("tests.oracle") is None:
+        raise CommandError(
+            "the demo compares with tests/oracle.py, which is not installed; run it in a checkout",
+            Status.USAGE,
+        )
 
 
 async def _run(options: Options, console: Console) -> tuple[Summary, Demo]:

@@ -33,6 +33,7 @@ DUPLICATE_DISTANCE_MAX = 200
 BURST_CHANCE = 0.0005
 BURST_EVENTS = (300, 2_000)
 BURST_LOAD = 3.0
+ARRIVAL_LOAD = 5.0  # steps 1 and 2 are soon over, so that life has most of a short run
 EARLY_ACTS = 2  # acts for each user while the first follows are made
 USERS_MIN = 10
 
@@ -98,6 +99,7 @@ class Simulation:
                 yield event
 
     def _registrations(self) -> Iterator[Event]:
+        self.load = ARRIVAL_LOAD
         for person in self.people:
             name, stamp = person.username, self._life.stamp()
             yield UsernameClaimed(
@@ -120,6 +122,7 @@ class Simulation:
                     yield event
             for _ in range(EARLY_ACTS):
                 event = self._act()
+                self.load = ARRIVAL_LOAD
                 if event is not None:
                     yield event
 
