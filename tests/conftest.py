@@ -1,0 +1,111 @@
+"""One stack of real engines for the whole test session, and a corner of it for each test.
+
+`MURMUR_TEST_STACK=DIR` uses the stack that runs in that data folder. Without it the first test
+that needs engines starts a stack in a temporary folder on free ports; it is stopped at the end,
+and dies with pytest however that ends (the launcher's parent-death signal).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from cassandra.cluster import Session
+
+from infra.compose import close_cassandra, open_cassandra, open_redis
+from infra.settings import Settings, load
+from infra.stack import process, state
+from projections.bus import RedisBus
+
+GENERATION = "t1"
+START_S_MAX = 180.0
+STOP_S_MAX = 60.0
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Settings]:
+    """Settings that lead to running engines."""
+    given = os.environ.get("MURMUR_TEST_STACK")
+    if given:
+        yield _settings(Path(given))
+        return
+    with tempfile.TemporaryDirectory(prefix="murmur-test-") as folder:
+        launcher = _launch(Path(folder))
+        try:
+            _until_ready(launcher, Path(folder))
+            yield _settings(Path(folder))
+        finally:
+            launcher.terminate()
+            try:
+                launcher.wait(STOP_S_MAX)
+            finally:
+                launcher.kill()
+
+
+def _settings(folder: Path) -> Settings:
+    settings = load(environ={}, data_dir=folder.resolve(), generation=GENERATION).settings
+    if load(environ={}, data_dir=folder).origins["kafka_bootstrap"] != "stack":
+        raise RuntimeError(f"MURMUR_TEST_STACK={folder}: no stack runs there")
+    return settings
+
+
+def _launch(folder: Path) -> subprocess.Popen[bytes]:
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MURMUR_")},
+        "MURMUR_DATA_DIR": str(folder),
+        "MURMUR_STACK_USUAL_PORTS": "false",
+    }
+    command = [sys.executable, "-m", "infra.cli.main", "up"]
+    guarded = [sys.executable, "-IS", str(process.GUARD), str(os.getpid()), *command]
+    with (folder / "launcher.log").open("wb") as log:
+        return subprocess.Popen(
+            guarded, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ
+        )
+
+
+def _until_ready(launcher: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while time.monotonic() < deadline:
+        current = state.read(folder)
+        if current and current.ready:
+            return
+        if launcher.poll() is not None:
+            break
+        time.sleep(0.1)
+    words = "\n".join(process.last_lines(folder / "launcher.log", 30))
+    raise RuntimeError(f"the stack did not start:\n{words}")
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix that no topic has yet."""
+    return f"t{secrets.token_hex(5)}-"
+
+
+@pytest.fixture
+def settings(stack: Settings, topic_prefix: str) -> Settings:
+    """The session's engines with this test's own topics."""
+    return stack.model_copy(update={"topic_prefix": topic_prefix})
+
+
+@pytest.fixture(scope="session")
+async def redis(stack: Settings) -> AsyncIterator[RedisBus]:
+    """The session's connection to Valkey."""
+    bus = await open_redis(stack)
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture(scope="session")
+async def cassandra(stack: Settings) -> AsyncIterator[Session]:
+    """The session's connection to Cassandra; the keyspace exists."""
+    session = await open_cassandra(stack)
+    yield session
+    await close_cassandra(session)
