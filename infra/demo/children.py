@@ -1,7 +1,7 @@
 """Processes that a demo or a fault test runs: a local stack, workers, a gateway.
 
 Keeps true: none outlives this process, however it ends (`infra.stack.process`). A worker that asks
-for a new process (exit status of `Restart`) gets one; other ends are errors with the last words.
+for a new process (exit status of `Restart`) or was killed gets one; other ends are errors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,8 @@ from streams.errors import Restart
 GRACE_S = 25.0
 STACK_GRACE_S = 60.0
 READY_POLL_S = 0.1
+RESTART_PAUSE_S = 0.25
+RESTART_PAUSE_S_MAX = 10.0
 SCRAPE_S_MAX = 2.0
 LOG_LINES = 8
 
@@ -75,16 +77,26 @@ class Child:
         """SIGTERM, SIGKILL after the grace; whether it ended by itself."""
         return self._process is None or await process.stop(self._process, grace_s)
 
-    async def supervise(self) -> None:
-        """Start it anew whenever it asks for that.
+    async def supervise(self, on_restart: Callable[[str], None] = lambda _: None) -> None:
+        """Start it anew whenever it asks for that, or was killed; with pauses that grow.
+
+        Args:
+            on_restart: Told why it ended and that it is started anew.
 
         Raises:
-            ChildFailed: It ended for another reason.
+            ChildFailed: It ended for a reason that a new process would not cure.
         """
+        pause = RESTART_PAUSE_S
         while self._process is not None:
+            began = time.monotonic()
             status = await self._process.wait()
-            if status != Restart.exit_code:
+            if status != Restart.exit_code and status >= 0:
                 raise self.failed(status)
+            pause = min(2 * pause, RESTART_PAUSE_S_MAX)
+            if time.monotonic() - began > RESTART_PAUSE_S_MAX:
+                pause = RESTART_PAUSE_S
+            on_restart(f"{self.name} {process.exit_words(status)}; a new one in {pause:g} s")
+            await asyncio.sleep(pause)
             self.restarts += 1
             await self.start()
 
@@ -140,18 +152,24 @@ async def _until_ready(stack: Child, data_dir: Path, ready_s: float) -> None:
 class Worker(Child):
     """A worker of one unit, with its metrics."""
 
-    def __init__(self, unit: str, log_dir: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, unit: str, log_dir: Path | None, env: Mapping[str, str], port: int = 0
+    ) -> None:
         self.unit = unit
-        self._port = ports.choose({unit: 0}, {}, usual=False)[unit]
+        self._port = port or ports.choose({unit: 0}, {}, usual=False)[unit]
         argv = ["-m", "infra.worker", unit, str(self._port)]
-        super().__init__(f"the worker of {unit}", argv, log_dir / f"worker-{unit}.log", env)
+        log = log_dir / f"worker-{unit}.log" if log_dir else None
+        super().__init__(f"the worker of {unit}", argv, log, env)
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus finds its metrics."""
+        return f"http://127.0.0.1:{self._port}/metrics"
 
     async def metrics(self, client: httpx.AsyncClient) -> dict[str, float]:
         """Its counters and gauges, each summed over labels; empty while it does not answer."""
         try:
-            answer = await client.get(
-                f"http://127.0.0.1:{self._port}/metrics", timeout=SCRAPE_S_MAX
-            )
+            answer = await client.get(self.metrics_url, timeout=SCRAPE_S_MAX)
         except httpx.HTTPError:
             return {}
         totals: dict[str, float] = {}
