@@ -75,6 +75,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for library in ("faust", "mode", "aiokafka", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     if len(sys.argv) not in (2, 3) or sys.argv[1] not in compose.UNITS:
         log.critical("usage: python -m infra.worker %s [METRICS_PORT]", "|".join(compose.UNITS))
         sys.exit(OperatorNeeded.exit_code)

@@ -1,4 +1,9 @@
-"""`murmur worker`: worker processes, started anew when they end by themselves."""
+"""`murmur worker`: one process per unit and count, kept alive until told to stop.
+
+A process that crashed, was killed or asks for a new one (`streams.errors`) gets one after a pause
+that grows to ten seconds; one that only an operator can help ends the command. SIGTERM and Ctrl-C
+let every process finish its slice. None outlives this one, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -10,70 +15,79 @@ import typer
 
 from infra import compose
 from infra.cli.output import CommandError, Status, err
-from infra.demo.children import Child, ChildFailed, Worker
+from infra.demo.children import ChildFailed, Worker
 from infra.settings import Settings, load
+from projections.base import RetryableError
+from streams.errors import Defect, Restart
 
 app = typer.Typer()
+
+RESTARTED = (Restart.exit_code, Defect.exit_code)
+# Beyond the worker's own grace, before it is killed.
+GRACE_EXTRA_S = 5.0
 
 
 @app.command()
 def worker(
-    units: Annotated[
-        list[str], typer.Argument(metavar="UNIT…", help="accounts, tweets, timelines; or all.")
-    ],
-    count: Annotated[int, typer.Option(min=1, help="Processes for each unit.")] = 1,
+    units: Annotated[list[str], typer.Argument(help=f"Units to feed: {', '.join(compose.UNITS)}.")],
+    count: Annotated[int, typer.Option(min=1, help="Processes per unit.")] = 1,
 ) -> None:
-    """Feed units of projection until Ctrl-C or SIGTERM; slices in hand are finished.
+    """Feed projections from the log until Ctrl-C or SIGTERM.
 
-    One process for each unit and count. One that ends because an engine went back in time or a
-    commit froze is started anew, with growing pauses; one that needs an operator ends them all.
+    Each unit gets COUNT processes, which share its topics' partitions. Exit status 1 when a
+    process ended for a reason that starting it again would not cure.
 
-    Example: `murmur worker accounts tweets timelines`
+    Example: `murmur worker accounts tweets timelines --count 2`
     """
-    wanted = list(compose.UNITS) if units == ["all"] else units
-    unknown = [unit for unit in wanted if unit not in compose.UNITS]
+    unknown = [unit for unit in units if unit not in compose.UNITS]
     if unknown:
         raise CommandError(
-            f"no unit {', '.join(unknown)}; there are: {', '.join(compose.UNITS)}, or all",
+            f"no unit is called {', '.join(unknown)}; there are {', '.join(compose.UNITS)}",
             Status.USAGE,
         )
     settings = load().settings
     try:
-        asyncio.run(_feed(settings, wanted * count))
+        asyncio.run(_run(settings, [unit for unit in units for _ in range(count)]))
+    except RetryableError as error:
+        raise CommandError(
+            f"{error}; is the stack up? try: murmur status", Status.UNREACHABLE
+        ) from error
     except ChildFailed as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"{error}; its last words are above") from error
 
 
-async def _feed(settings: Settings, units: list[str]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    first = settings.worker_metrics_port
-    workers = [
-        Worker(unit, None, {}, first + index if first else 0) for index, unit in enumerate(units)
-    ]
+async def _run(settings: Settings, units: list[str]) -> None:
+    """Start all, supervise all, stop all."""
+    # Said once and at once, instead of by every process again and again.
+    async with compose.engines(settings):
+        pass
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    workers = [_worker(settings, unit, at) for at, unit in enumerate(units)]
+    stop = asyncio.create_task(stopped.wait())
+    watching = [asyncio.create_task(_keep(one)) for one in workers]
     try:
-        for one in workers:
-            await one.start()
-            err.print(f"feeding {one.unit} (pid {one.pid}, {one.metrics_url})", markup=False)
-        await _until_stopped(stop, workers)
+        await asyncio.wait([stop, *watching], return_when=asyncio.FIRST_COMPLETED)
+        for task in watching:
+            if task.done():
+                task.result()
     finally:
-        await asyncio.gather(*(one.stop(settings.worker_grace_s + 5) for one in workers))
-
-
-async def _until_stopped(stop: asyncio.Event, workers: list[Worker]) -> None:
-    """Waits for the request to stop, or for a worker that cannot be helped by starting it anew."""
-    stopping = asyncio.ensure_future(stop.wait())
-    watching = [asyncio.ensure_future(_supervise(one)) for one in workers]
-    try:
-        done, _ = await asyncio.wait({stopping, *watching}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopping}:
-            task.result()
-    finally:
-        for task in (stopping, *watching):
+        stop.cancel()
+        for task in watching:
             task.cancel()
+        await asyncio.gather(stop, *watching, return_exceptions=True)
+        grace_s = settings.worker_grace_s + GRACE_EXTRA_S
+        await asyncio.gather(*(one.stop(grace_s) for one in workers))
 
 
-async def _supervise(child: Child) -> None:
-    await child.supervise(on_restart=lambda words: err.print(words, markup=False))
+def _worker(settings: Settings, unit: str, at: int) -> Worker:
+    first = settings.worker_metrics_port
+    # No folder for logs: a worker's words go to this terminal.
+    return Worker(unit, None, {}, port=first + at if first else 0)
+
+
+async def _keep(one: Worker) -> None:
+    await one.start()
+    err.print(f"{one.name}: pid {one.pid}, metrics at {one.metrics_url}", markup=False)
+    await one.supervise(lambda words: err.print(words, markup=False), RESTARTED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -77,11 +77,16 @@ class Child:
         """SIGTERM, SIGKILL after the grace; whether it ended by itself."""
         return self._process is None or await process.stop(self._process, grace_s)
 
-    async def supervise(self, on_restart: Callable[[str], None] = lambda _: None) -> None:
+    async def supervise(
+        self,
+        on_restart: Callable[[str], None] = lambda _: None,
+        restart_on: Collection[int] = (Restart.exit_code,),
+    ) -> None:
         """Start it anew whenever it asks for that, or was killed; with pauses that grow.
 
         Args:
             on_restart: Told why it ended and that it is started anew.
+            restart_on: Exit statuses that a new process may cure.
 
         Raises:
             ChildFailed: It ended for a reason that a new process would not cure.
@@ -90,7 +95,7 @@ class Child:
         while self._process is not None:
             began = time.monotonic()
             status = await self._process.wait()
-            if status != Restart.exit_code and status >= 0:
+            if status not in restart_on and status >= 0:
                 raise self.failed(status)
             pause = min(2 * pause, RESTART_PAUSE_S_MAX)
             if time.monotonic() - began > RESTART_PAUSE_S_MAX:
