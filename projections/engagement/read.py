@@ -1,0 +1,209 @@
+"""The engagement unit's reading side: counts by tweet, and who and what is behind them.
+
+Counts come from the cache, filled from the registers under a lease; lists from the store, newest
+first. A list's row counts only while the membership names it, so a page reads on past those that
+were taken back.
+
+Bounded by: ``IDS_PER_QUERY`` partitions a query, ``ROUNDS_MAX`` rounds for one page (a page may
+then be short and go on), and the callers' page sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+
+from projections.bus import Command, RedisBus, Reply
+from projections.cache import Cache
+from projections.engagement.layout import (
+    COUNTS,
+    ENGAGEMENT,
+    IDS_PER_QUERY,
+    TTL_MS,
+    Counts,
+    pack,
+)
+from projections.engagement.likes import TALLIES
+from projections.keys import Keys
+from projections.store import Row, Store
+
+ROUNDS_MAX = 4
+NEWEST = (1 << 63) - 1
+"""Above every id: where reading from the top begins."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of a list.
+
+    Attributes:
+        at: Id that orders the list: of the like's event, or of the reply, retweet or quote.
+        user_id: Who; for ``likes_of`` the reader's own.
+        tweet_id: The tweet liked, or the reply, retweet or quote.
+    """
+
+    at: int
+    user_id: int
+    tweet_id: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Part of a list.
+
+    Attributes:
+        entries: Newest first.
+        below: Where to read on; None at the end.
+    """
+
+    entries: list[Entry]
+    below: int | None
+
+
+class EngagementReader:
+    """What the gateway reads of the engagement unit.
+
+    Args:
+        bus: The cluster.
+        store: The generation's tables.
+        keys: The unit's names.
+    """
+
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._cache = Cache(
+            bus,
+            keys,
+            COUNTS,
+            self._load,
+            ttl_seconds=TTL_MS // 1000,
+            fill=(ENGAGEMENT, "murmur_engagement_fill"),
+        )
+
+    async def counts(self, ids: Iterable[int]) -> dict[int, Counts]:
+        """Returns the counts of tweets, of every id asked for; zeros where nobody touched it.
+
+        Raises:
+            RetryableError: Redis or the store is away.
+        """
+        return _unpacked(await self._cache.get(ids))
+
+    def queries(self, ids: Sequence[int]) -> list[Command]:
+        """Returns the commands that read counts, to share a round trip with others.
+
+        Ids must not repeat. Hand the replies to :meth:`settle` with the same ids.
+        """
+        return self._cache.queries(ids)
+
+    async def settle(self, ids: Sequence[int], replies: Sequence[Reply]) -> dict[int, Counts]:
+        """Returns the counts of :meth:`queries`, loading what was not cached."""
+        return _unpacked(await self._cache.settle(ids, replies))
+
+    async def liked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
+        """Returns which of the tweets the user likes; from the store itself."""
+        ids = list(dict.fromkeys(tweet_ids))
+        cql = "SELECT tweet_id, event_id FROM {likes} WHERE tweet_id IN ? AND user_id = ?"
+        groups = [ids[at : at + IDS_PER_QUERY] for at in range(0, len(ids), IDS_PER_QUERY)]
+        pages = await self._store.execute_many(cql, [(group, user_id) for group in groups])
+        return {tweet_id for rows in pages for tweet_id, event_id in rows if event_id}
+
+    async def liked_by(self, tweet_id: int, below: int = NEWEST, limit: int = 20) -> Page:
+        """Returns the users who like a tweet, the newest like first."""
+
+        async def read(under: int, wanted: int) -> list[Row]:
+            return await self._store.execute(
+                "SELECT event_id, user_id FROM {liked_by} WHERE tweet_id = ? AND event_id < ? "
+                "LIMIT ?",
+                (tweet_id, under, wanted),
+            )
+
+        async def standing(rows: Sequence[Row]) -> list[Entry]:
+            users = list({user_id for _, user_id in rows})
+            found = await self._store.execute(
+                "SELECT user_id, event_id FROM {likes} WHERE tweet_id = ? AND user_id IN ?",
+                (tweet_id, users),
+            )
+            likes: dict[int, int] = dict(found)
+            return [Entry(e, user, tweet_id) for e, user in rows if likes.get(user) == e]
+
+        return await _page(read, standing, below, limit)
+
+    async def likes_of(self, user_id: int, below: int = NEWEST, limit: int = 20) -> Page:
+        """Returns the tweets that a user likes, the newest like first."""
+
+        async def read(under: int, wanted: int) -> list[Row]:
+            return await self._store.execute(
+                "SELECT event_id, tweet_id FROM {likes_of} WHERE user_id = ? AND event_id < ? "
+                "LIMIT ?",
+                (user_id, under, wanted),
+            )
+
+        async def standing(rows: Sequence[Row]) -> list[Entry]:
+            tweets = list({tweet_id for _, tweet_id in rows})
+            cql = "SELECT tweet_id, event_id FROM {likes} WHERE tweet_id IN ? AND user_id = ?"
+            groups = [
+                (tweets[at : at + IDS_PER_QUERY], user_id)
+                for at in range(0, len(tweets), IDS_PER_QUERY)
+            ]
+            pages = await self._store.execute_many(cql, groups)
+            likes = {found: event_id for page in pages for found, event_id in page}
+            return [Entry(e, user_id, tweet) for e, tweet in rows if likes.get(tweet) == e]
+
+        return await _page(read, standing, below, limit)
+
+    async def children(
+        self, tweet_id: int, kind: str, below: int = NEWEST, limit: int = 20
+    ) -> Page:
+        """Returns the replies, retweets or quotes of a tweet, newest first.
+
+        Args:
+            tweet_id: The parent.
+            kind: One of ``KINDS``.
+            below: Ids under this one.
+            limit: Entries at most.
+        """
+
+        async def read(under: int, wanted: int) -> list[Row]:
+            return await self._store.execute(
+                "SELECT tweet_id, author_id, deleted FROM {children} "
+                "WHERE parent_id = ? AND kind = ? AND tweet_id < ? LIMIT ?",
+                (tweet_id, kind, under, wanted),
+            )
+
+        async def standing(rows: Sequence[Row]) -> list[Entry]:
+            return [Entry(child, author, child) for child, author, deleted in rows if not deleted]
+
+        return await _page(read, standing, below, limit)
+
+    async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
+        wanted = list(ids)
+        groups = [wanted[at : at + IDS_PER_QUERY] for at in range(0, len(wanted), IDS_PER_QUERY)]
+        pages = await self._store.execute_many(TALLIES, [(group,) for group in groups])
+        by_tweet: dict[int, list[Row]] = {tweet_id: [] for tweet_id in ids}
+        for rows in pages:
+            for tweet_id, *row in rows:
+                by_tweet[tweet_id].append(tuple(row))
+        return {tweet_id: pack(rows) for tweet_id, rows in by_tweet.items()}
+
+
+async def _page(
+    read: Callable[[int, int], Awaitable[list[Row]]],
+    standing: Callable[[Sequence[Row]], Awaitable[list[Entry]]],
+    below: int,
+    limit: int,
+) -> Page:
+    """Reads until there are ``limit`` entries that stand, the list ends, or rounds run out."""
+    found: list[Entry] = []
+    for _ in range(ROUNDS_MAX):
+        wanted = limit + 1
+        rows = await read(below, wanted)
+        found += await standing(rows) if rows else []
+        if len(found) > limit:
+            return Page(found[:limit], found[limit - 1].at)
+        if len(rows) < wanted:
+            return Page(found, None)
+        below = rows[-1][0]
+    return Page(found, below)
+
+
+def _unpacked(found: dict[int, bytes]) -> dict[int, Counts]:
+    return {tweet_id: Counts.unpack(data) for tweet_id, data in found.items()}

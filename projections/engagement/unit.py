@@ -1,0 +1,75 @@
+"""The engagement unit's writing side: likes, views and children of tweets, counted exactly.
+
+``engagements`` is :mod:`projections.engagement.likes`, ``new-tweets`` is
+:mod:`projections.engagement.children`; what both rest on is :mod:`projections.engagement.tally` and
+the registers of :mod:`projections.engagement.layout`. The argument in words: decision 0050.
+
+Exactly-once effect: natural, by registers. A worker resumes from the lower of the store's position
+and the buckets', so a Redis that went back in time is refilled from the log, and one that came back
+empty from the registers.
+
+Bounded by: ``RECORDS_MAX`` records at once.
+"""
+
+from __future__ import annotations
+
+from events.slices import Slice
+from projections.bus import RedisBus
+from projections.engagement.children import Referrals
+from projections.engagement.layout import ENGAGEMENT, TABLES, Limits
+from projections.engagement.likes import Engagements
+from projections.keys import Keys
+from projections.positions import Effect, Positions
+from projections.store import Store
+
+NAME = "engagement"
+TOPICS = frozenset({"engagements", "new-tweets"})
+
+RECORDS_MAX = 4000
+"""Records that are counted together: what one tweet can bring into one script call."""
+
+
+class Engagement:
+    """The writing side; see :mod:`projections.engagement.read` for the reading side."""
+
+    name = NAME
+    topics = TOPICS
+
+    def __init__(
+        self, bus: RedisBus, store: Store, keys: Keys, limits: Limits | None = None
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._positions = Positions(
+            bus, store, keys, commit=(ENGAGEMENT, "murmur_engagement_commit")
+        )
+        self._engagements = Engagements(bus, store, keys, self._positions, limits or Limits())
+        self._referrals = Referrals(store, keys)
+
+    async def open(self) -> None:
+        """Creates the generation's tables where they are missing and loads the scripts."""
+        self._bus.use_library(ENGAGEMENT.source)
+        await self._positions.open()
+        for name, ddl in TABLES.items():
+            await self._store.create(name, ddl)
+
+    async def close(self) -> None:
+        """Holds nothing of its own."""
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        """Returns the next offset to read; see :meth:`Positions.resume`."""
+        return await self._positions.resume(topic, partition, topic_id)
+
+    async def heartbeat(self) -> None:
+        """Carries positions to the buckets that had nothing to do."""
+        await self._positions.heartbeat()
+
+    async def apply(self, piece: Slice) -> None:
+        """Applies a slice; its counts and lists are readable when this returns."""
+        handler = self._engagements if piece.topic == "engagements" else self._referrals
+        effects: dict[int, list[Effect]] = {}
+        for begin in range(0, len(piece.records), RECORDS_MAX):
+            part = piece.records[begin : begin + RECORDS_MAX]
+            for bucket, effect in await handler.apply(piece.source, part):
+                effects.setdefault(bucket, []).append(effect)
+        await self._positions.commit(piece, effects)

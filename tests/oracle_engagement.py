@@ -1,0 +1,111 @@
+"""The oracle's part for engagement: counts and lists, as plain Python over the records of the log.
+
+Like `tests/oracle.py`: it keeps facts, and works every answer out anew when asked. Order inside a
+partition is the order of offsets; a record that was fed before changes nothing; the order in which
+partitions are fed never changes an answer.
+
+The sentences
+- A user likes a tweet when the last of TweetLiked and TweetUnliked by him about it is a like. (All
+  records about one tweet come by one partition.) The event id of that last like orders the lists.
+- A tweet was seen as often as there are records of TweetViewed about it.
+- A tweet is a reply, retweet or quote of another as the first post of it says. It counts once it
+  was posted, unless its author ever deletes it, whichever came first. Whoever else deletes it
+  changes nothing. (A repeated post is the same event again; one may be a quote and a reply at once.)
+- What the tweet counted about is never asked: counts of a deleted or unknown tweet go on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from events.types import (
+    Event,
+    TweetDeleted,
+    TweetLiked,
+    TweetPosted,
+    TweetUnliked,
+    TweetViewed,
+)
+from tests.oracle import LogRecord
+
+
+class TweetCounts(NamedTuple):
+    """What readers see of one tweet."""
+
+    likes: int
+    views: int
+    replies: int
+    retweets: int
+    quotes: int
+
+
+class EngagementOracle:
+    """Feed it records, each partition in offset order; then ask."""
+
+    def __init__(self, records: Iterable[LogRecord] = ()) -> None:
+        self._next_offset: dict[tuple[str, int], int] = {}
+        self._likes: dict[int, dict[int, int | None]] = defaultdict(dict)  # tweet -> user -> event
+        self._views: dict[int, int] = defaultdict(int)
+        self._posted: dict[tuple[int, int], TweetPosted] = {}  # (author, tweet)
+        self._deleted: set[tuple[int, int]] = set()
+        for record in records:
+            self.feed(record)
+
+    def feed(self, record: LogRecord) -> None:
+        """Take in one record; one fed before, or behind its partition, changes nothing."""
+        source = (record.topic, record.partition)
+        if record.offset < self._next_offset.get(source, 0):
+            return
+        self._next_offset[source] = record.offset + 1
+        self._apply(record.event)
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case TweetLiked(tweet_id=tweet, user_id=user):
+                self._likes[tweet][user] = event.event_id
+            case TweetUnliked(tweet_id=tweet, user_id=user):
+                self._likes[tweet][user] = None
+            case TweetViewed(tweet_id=tweet):
+                self._views[tweet] += 1
+            case TweetPosted(tweet_id=tweet, user_id=author):
+                self._posted.setdefault((author, tweet), event)
+            case TweetDeleted(tweet_id=tweet, user_id=author):
+                self._deleted.add((author, tweet))
+            case _:
+                pass  # accounts and the graph are no part of these sentences
+
+    def counts(self, tweet: int) -> TweetCounts:
+        """The five counts of a tweet."""
+        return TweetCounts(
+            likes=len(self.liked_by(tweet)),
+            views=self._views[tweet],
+            replies=len(self.children(tweet, "reply")),
+            retweets=len(self.children(tweet, "retweet")),
+            quotes=len(self.children(tweet, "quote")),
+        )
+
+    def liked_by(self, tweet: int) -> list[int]:
+        """Users who like a tweet, the newest like first."""
+        likes = [(event, user) for user, event in self._likes[tweet].items() if event is not None]
+        return [user for _, user in sorted(likes, reverse=True)]
+
+    def likes_of(self, user: int) -> list[int]:
+        """Tweets that a user likes, the newest like first."""
+        found = [
+            (event, tweet)
+            for tweet, likes in self._likes.items()
+            if (event := likes.get(user)) is not None
+        ]
+        return [tweet for _, tweet in sorted(found, reverse=True)]
+
+    def children(self, parent: int, kind: str) -> list[tuple[int, int]]:
+        """Replies, retweets or quotes of a tweet with their authors, newest first."""
+        field = {"reply": "reply_to_id", "retweet": "retweet_of_id", "quote": "quote_of_id"}[kind]
+        found = [
+            (tweet, author)
+            for (author, tweet), event in self._posted.items()
+            if (author, tweet) not in self._deleted and getattr(event, field) == parent
+        ]
+        return sorted(found, reverse=True)
