@@ -10,7 +10,7 @@ The sentences
 - A tweet was seen as often as there are records of TweetViewed about it.
 - A tweet is a reply, retweet or quote of another as the first post of it says. It counts once it
   was posted, unless its author ever deletes it, whichever came first. Whoever else deletes it
-  changes nothing. (A repeated post is the same event again; one may be a quote and a reply at once.)
+  changes nothing. (A repeated post is the same event; a tweet may be a quote and a reply at once.)
 - What the tweet counted about is never asked: counts of a deleted or unknown tweet go on.
 """
 
