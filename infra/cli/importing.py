@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from events.errors import EventsError, RetryableError
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, out, print_json
+from infra.demo.convergence import open_view
 from infra.importing.archive import Archive
 from infra.importing.errors import ImportRefused
 from infra.importing.here import LogSink, ReadModels, log_for_ever
@@ -80,8 +82,12 @@ async def _import(path: Path, dry_run: bool, retweets_as_text: bool, *, quiet: b
             await _run(importer, bar)
             return importer
         settings = load().settings
-        async with compose.engines(settings) as on, log_for_ever(on) as log:
-            sink, here = LogSink(log, settings.topic_prefix), ReadModels(on)
+        async with AsyncExitStack() as closing:
+            on = await closing.enter_async_context(compose.engines(settings))
+            log = await closing.enter_async_context(log_for_ever(on))
+            view = open_view(on)
+            closing.callback(view.close)
+            sink, here = LogSink(log, settings.topic_prefix), ReadModels(on, view)
             importer = Importer(archive, sink, here, retweets_as_text=retweets_as_text)
             await _run(importer, bar)
             return importer

@@ -180,6 +180,21 @@ class Lag:
                 raise NotConverged(f"after {seconds_max:.0f} s units lag: {behind}")
             await asyncio.sleep(LAG_POLL_S)
 
+    async def until_applied(self, seconds_max: float) -> None:
+        """Wait until every unit has applied what is in the log now, whatever is appended meanwhile.
+
+        Raises:
+            NotConverged: It took longer.
+            RetryableError: An engine did not answer.
+        """
+        deadline = time.monotonic() + seconds_max
+        ends = await self._view.ends(set().union(*self._topics.values()))
+        while any((lag := await self.by_unit(ends)).values()):
+            if time.monotonic() > deadline:
+                behind = ", ".join(f"{unit} by {n}" for unit, n in lag.items() if n)
+                raise NotConverged(f"after {seconds_max:.0f} s units lag: {behind}")
+            await asyncio.sleep(LAG_POLL_S)
+
     async def _of(self, unit: str, ends: Mapping[tuple[str, int], int]) -> int:
         applied = await self._applied[unit].all()
         return sum(

@@ -15,5 +15,9 @@ class BrokenArchive(ImportRefused):
     """A file of the export is damaged; most often the download was cut off."""
 
 
+class BehindTheLog(ImportRefused):
+    """The read models do not know yet what is in the log, so what is here cannot be told."""
+
+
 class NameTaken(ImportRefused):
     """The account's username belongs to somebody else here."""

@@ -13,7 +13,12 @@ from events.producer import ProducerSettings
 from events.types import Event
 from infra import compose
 from infra.compose import Engines
+from infra.demo.convergence import Lag, LogView, NotConverged
+from infra.importing.errors import BehindTheLog
+from projections.accounts.unit import NAME as ACCOUNTS
+from projections.tweets.unit import NAME as TWEETS
 
+CATCH_UP_S_MAX = 30.0
 FOR_EVER = 0
 """As a TTL: a fact that was imported once is never imported again, however long ago it was."""
 
@@ -30,8 +35,11 @@ class LogSink:
         self._log = log
         self._scope = scope
 
-    async def append(self, event: Event, key: str) -> bool:
-        """Append once; whether it is new."""
+    async def append(self, event: Event, key: str | None) -> bool:
+        """Append, once for its key if it has one; whether it is new."""
+        if key is None:
+            await self._log.append(event)
+            return True
         appended = await self._log.append_once(event, idempotency_key=self._scope + key)
         return not appended.repeated
 
@@ -39,9 +47,23 @@ class LogSink:
 class ReadModels:
     """The importer's `Directory`: the units' reading sides."""
 
-    def __init__(self, on: Engines) -> None:
+    def __init__(self, on: Engines, view: LogView) -> None:
+        self._lag = Lag(on, view, (ACCOUNTS, TWEETS))
         self._accounts = compose.accounts_reader(on)
         self._tweets = compose.tweets_reader(on)
+
+    async def catch_up(self) -> None:
+        """Wait until both units have applied all that is in the log now.
+
+        Raises:
+            BehindTheLog: They have not within `CATCH_UP_S_MAX`.
+        """
+        try:
+            await self._lag.until_applied(CATCH_UP_S_MAX)
+        except NotConverged as error:
+            raise BehindTheLog(
+                f"{error}; see that `murmur worker accounts tweets` runs, then import again"
+            ) from error
 
     async def holder(self, username: str) -> int | None:
         """The user who holds a name."""

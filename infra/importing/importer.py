@@ -2,12 +2,14 @@
 
 Steps
 1. Survey: one pass over every file; a damaged export is refused before anything is appended.
+   Then wait until the read models have caught up with the log.
 2. The owner claims the username and registers, unless registered here before.
 3. Tweets, follows, blocks, mutes and likes are appended in batches of `BATCH`.
 
-Keeps true: importing again adds nothing. What the read model knows is not appended; the rest is
-appended under the fact's idempotency key with the same bytes. Nothing is changed or taken away:
-what was deleted here stays deleted, and a profile edited here stays as it is.
+Keeps true: importing again adds nothing. A tweet that the read model knows, deleted or not, is not
+appended. A follow, block, mute or like may have been taken back here, so it is appended under an
+idempotency key that is kept for ever, with the same bytes each time. Nothing is changed or taken
+away: what was deleted or undone here stays so, and a profile edited here stays as it is.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from infra.importing.errors import NameTaken
 from infra.importing.items import Skip, liked_tweet, other_account, tweet
 from infra.importing.survey import Survey
 
-BATCH = 200
+BATCH = 500
 CLAIM_WAIT_S = 15.0
 CLAIM_POLL_S = 0.05
 
@@ -44,13 +46,21 @@ CLAIM_POLL_S = 0.05
 class Sink(Protocol):
     """The log, as far as an import needs it."""
 
-    async def append(self, event: Event, key: str) -> bool:
-        """Append an event once for its idempotency key; false when it was there before."""
+    async def append(self, event: Event, key: str | None) -> bool:
+        """Append an event, once for its idempotency key; false when it was there before."""
         ...
 
 
 class Directory(Protocol):
-    """What is known here already; may lag behind the log."""
+    """What is known here already."""
+
+    async def catch_up(self) -> None:
+        """Wait until it knows all that is in the log now.
+
+        Raises:
+            BehindTheLog: It took too long.
+        """
+        ...
 
     async def holder(self, username: str) -> int | None:
         """The user who holds a name."""
@@ -99,10 +109,10 @@ class Tally(msgspec.Struct):
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """An event on its way into the log, with its idempotency key."""
+    """An event on its way into the log, with its idempotency key if it needs one."""
 
     event: Event
-    key: str
+    key: str | None
 
 
 Convert = Callable[[Any], Fact]
@@ -148,9 +158,12 @@ class Importer:
 
         Raises:
             NameTaken: The username belongs to somebody else here.
+            BehindTheLog: The read models do not catch up with the log.
             BrokenArchive: A file was damaged since the survey.
             EventsError: The log does not take an event; importing again goes on where it ended.
         """
+        if self._directory is not None:
+            await self._directory.catch_up()
         await self._register()
         me = self.survey.account.user_id
         kinds: dict[str, Convert] = {
@@ -209,7 +222,7 @@ class Importer:
         if self.survey.superseded(found):
             raise Skip("earlier_version_of_an_edited_tweet")
         event = posted(found, self.survey.account, self.survey.conversation(found))
-        return Fact(event, key_of_fact("tweet", found.tweet_id))
+        return Fact(event, None)
 
     async def _import(self, kind: str, convert: Convert, progress: Progress) -> None:
         tally = self.tallies[kind] = Tally()
