@@ -1,74 +1,119 @@
-"""`murmur status`: engines, units, and what is wrong in words."""
+"""`murmur status`: the engines, the units, and what is wrong with either, in words.
+
+The engines are asked now (each answers its probe or does not), beside what the launcher says of
+its processes. A unit's numbers come from the log and its state alone, so they are true whether or
+not a worker runs: committed lag (log end minus the group's commits), applied positions, events
+per second between two looks, and dead letters.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+from typing import Any
 
-import msgspec
 import typer
 from rich.table import Table
 
-from infra import status as source
-from infra.cli.output import AsJson, Status, err, out
-from infra.settings import load
+from events.errors import EventsError
+from infra.cli.output import AsJson, CommandError, Status, out, print_json
+from infra.settings import ADDRESS_OF, Loaded, load
+from infra.stack import state
+from infra.stack.engines.base import NotReadyError
+from infra.stack.launcher import engines
+from infra.unit_status import UnitStatus, look
+from projections.base import RetryableError
 
 app = typer.Typer()
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show how the engines and the units are, and what is wrong.
+    """Show engines and units, and say in words what is wrong.
 
-    The lag of a unit is what its consumer group has not committed; `applied` is what its own state
-    says. Exit status 1 when something is wrong.
+    Exit status 0 when all is well, 1 when something is wrong, 3 when an engine does not answer.
 
     Example: `murmur status --json`
     """
-    found = asyncio.run(source.look(load().settings))
+    loaded = load()
+    parts = asyncio.run(_engines(loaded))
+    units: list[UnitStatus] = []
+    wrong = [f"{part['name']}: {part['problem']}" for part in parts if part["problem"]]
+    reachable = not any(part["phase"] == "unreachable" for part in parts)
+    if reachable:
+        try:
+            units = asyncio.run(look(loaded.settings))
+        except (RetryableError, EventsError) as error:
+            raise CommandError(str(error), Status.UNREACHABLE) from error
+    wrong += [f"{unit.name}: {problem}" for unit in units for problem in unit.problems]
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        print_json({"engines": parts, "units": [unit.shown() for unit in units], "wrong": wrong})
     else:
-        _show(found)
-    if not found.well:
+        _print(parts, units, wrong)
+    if not reachable:
+        raise typer.Exit(Status.UNREACHABLE)
+    if wrong:
         raise typer.Exit(Status.WRONG)
 
 
-def _show(found: source.Status) -> None:
-    if found.engines:
-        out.print(_engines(found))
-    if found.units:
-        out.print(_units(found))
-    problems = [
-        *found.problems,
-        *(f"{name}: {words}" for name, unit in found.units.items() for words in unit.problems),
-    ]
-    for words in problems:
-        err.print(f"[bold yellow]wrong:[/] {words}")
-    if not problems:
-        out.print("nothing is wrong")
+async def _engines(loaded: Loaded) -> list[dict[str, Any]]:
+    """Each engine as it answers now, and its process if it is ours."""
+    current = state.read(loaded.settings.data_dir)
+    ours = current.engines if current and current.alive() else {}
+    return list(
+        await asyncio.gather(
+            *(_engine(loaded, engine, ours.get(engine.name)) for engine in engines(loaded))
+        )
+    )
 
 
-def _engines(found: source.Status) -> Table:
-    table = Table(title="Engines", title_justify="left")
-    for column in ("engine", "phase", "address", "pid", "MiB"):
-        table.add_column(column, justify="right" if column in ("pid", "MiB") else "left")
-    for name, engine in found.engines.items():
-        numbers = [str(value) if value else "" for value in (engine.pid, engine.memory_mb)]
-        table.add_row(name, engine.phase, engine.address, *numbers)
-    return table
+async def _engine(loaded: Loaded, engine: Any, ours: state.EngineState | None) -> dict[str, Any]:
+    value = getattr(loaded.settings, ADDRESS_OF[engine.name])
+    address = value[0] if isinstance(value, list) else str(value)
+    identity = ours.identity() if ours else None
+    shown = {
+        "name": engine.name,
+        "title": engine.title,
+        "address": loaded.shown()[ADDRESS_OF[engine.name]],
+        "phase": ours.phase if ours else "external",
+        "pid": identity.pid if identity and identity.alive() else None,
+        "memory_mb": identity.resident_mb() if identity else None,
+        "restarts": ours.restarts if ours else 0,
+        "problem": ours.problem if ours else "",
+    }
+    try:
+        await engine.probe(address)
+    except NotReadyError as error:
+        hint = "see `murmur logs " + engine.name + "`" if ours else "start it with `murmur up`"
+        shown["phase"] = "unreachable"
+        shown["problem"] = f"does not answer at {shown['address']} ({_short(error)}); {hint}"
+    return shown
 
 
-def _units(found: source.Status) -> Table:
-    table = Table(title="Units", title_justify="left")
-    columns = ("unit", "lag", "events/s", "dead letters", "applied")
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("unit", "applied") else "right")
-    for name, unit in found.units.items():
-        applied: dict[str, list[str]] = {}
-        for place, at in unit.positions.items():
-            applied.setdefault(place.rpartition("/")[0], []).append(str(at.applied))
-        shown = "\n".join(f"{topic}: {' '.join(at)}" for topic, at in applied.items())
-        numbers = (f"{unit.lag:,}", f"{unit.events_per_s:,.0f}", f"{unit.dead_letters:,}")
-        table.add_row(name, *numbers, shown)
-    return table
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 120 else f"{text[:117]}…"
+
+
+def _print(parts: list[dict[str, Any]], units: list[UnitStatus], wrong: list[str]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("engine", "", "address", "pid", "MiB", "restarts"):
+        table.add_column(title, overflow="fold")
+    for part in parts:
+        style = "green" if part["phase"] in ("ready", "external") else "bold red"
+        cells = (part["address"], part["pid"] or "", part["memory_mb"] or "", part["restarts"])
+        if isinstance(part["address"], list):
+            cells = (",".join(part["address"]), *cells[1:])
+        table.add_row(part["name"], f"[{style}]{part['phase']}[/]", *map(str, cells))
+    out.print(table)
+    if units:
+        table = Table(box=None, pad_edge=False)
+        for title in ("unit", "workers", "lag", "events/s", "dead letters", "applied"):
+            table.add_column(title, overflow="fold")
+        for unit in units:
+            numbers = (unit.workers, unit.lag, f"{unit.events_per_s:.0f}", unit.dead_letters)
+            table.add_row(unit.name, *map(str, numbers), unit.applied_words())
+        out.print()
+        out.print(table)
+    out.print()
+    for problem in wrong or ["nothing is wrong"]:
+        out.print(problem, markup=False, style="bold red" if wrong else "green")
