@@ -2,7 +2,7 @@
 
 Steps of a start: 1. lock the data folder; 2. end what a killed launcher may have left; 3. fetch
 the artefacts that are missing; 4. choose ports; 5. start all engines at once; 6. wait until each
-has answered its probe; 7. make the keyspace; 8. watch until told to stop.
+has answered its probe; 7. make keyspace, topics, schemas and tables; 8. watch until told to stop.
 
 Keeps true: no process outlives the launcher (guard.py), however it ends. An engine that dies
 before it was ready fails the start; one that dies later is reported at once with its last log
@@ -24,7 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-from infra.settings import ADDRESS_OF, Loaded, Origin
+from events.errors import EventsError
+from infra.prepare import prepare
+from infra.settings import ADDRESS_OF, Loaded, Origin, load
 from infra.stack import ports, process, state
 from infra.stack.artifacts import Artifact, Progress, fetch, read_lock
 from infra.stack.engines.base import Engine, NotReadyError, Place
@@ -32,6 +34,7 @@ from infra.stack.engines.cassandra import Cassandra
 from infra.stack.engines.kafka import Kafka
 from infra.stack.engines.registry import Registry
 from infra.stack.engines.valkey import Valkey
+from projections.base import RetryableError
 
 RESTARTS_MAX = 3
 RESTART_WINDOW_S = 60.0
@@ -146,7 +149,7 @@ class Launcher:
             raise StackError(self._too_late(settings.stack_ready_s)) from None
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        await self._create_keyspace()  # 7.
+        await self._prepare()  # 7.
         self._state.ready = True
         self._save()
         try:
@@ -270,12 +273,18 @@ class Launcher:
                 current.problem = ""
                 return
 
-    async def _create_keyspace(self) -> None:
+    async def _prepare(self) -> None:
+        """Makes topics, schemas and tables, so that whoever finds the stack ready can begin."""
         cassandra = next(e for e in engines(self._loaded) if isinstance(e, Cassandra))
         if self._state.engines[cassandra.name].phase != "external":
             await cassandra.create_keyspace(
                 self._state.engines[cassandra.name].address, self._loaded.settings.keyspace
             )
+        self._save()  # the addresses, which `load` reads
+        try:
+            await prepare(load(data_dir=self._data_dir).settings)
+        except (RetryableError, EventsError) as error:
+            raise StackError(f"the engines run, but could not be prepared: {error}") from error
 
     # --- watching ---
 
