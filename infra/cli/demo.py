@@ -14,8 +14,9 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 
 from events.errors import EventsError
+from infra import compose
 from infra.cli.output import CommandError, Status, err
-from infra.children import ChildFailed
+from infra.demo.children import ChildFailed
 from infra.demo.convergence import NotConverged
 from infra.demo.reading import ReadFailed
 from infra.demo.run import Demo, Options, stage
@@ -107,8 +108,8 @@ def _where_next(console: Console, username: str) -> None:
         "",
         "Everything that was started is stopped; the data is kept. To look around:",
         "  murmur up --detach",
-        "  murmur worker accounts tweets timelines   # in a terminal of its own",
-        "  murmur gateway                            # in another one",
+        f"  murmur worker {' '.join(compose.UNITS)}   # in a terminal of its own",
+        "  murmur gateway   # in another one",
         f'  curl -H "Authorization: Bearer {token}" http://127.0.0.1:8080/api/timeline/home',
         f"  curl http://127.0.0.1:8080/api/users/by/username/{username}",
         "  murmur status; murmur events tail new-tweets",

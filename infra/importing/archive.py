@@ -57,13 +57,15 @@ class Archive(AbstractContextManager["Archive"]):
 
     def __init__(self, path: Path) -> None:
         self._zip: zipfile.ZipFile | None = None
+        self._members: dict[str, str] = {}
+        self._paths: dict[str, Path] = {}
         if path.is_dir():
-            names = {str(p.relative_to(path).as_posix()): p for p in path.rglob("*.js")}
-            self._paths = names
+            self._paths = {p.relative_to(path).as_posix(): p for p in path.rglob("*.js")}
         else:
             self._zip = _open_zip(path)
-            self._paths = {name: Path(name) for name in self._zip.namelist()}
-        self._files = _find(list(self._paths))
+            # Some tools zip with the separators of Windows.
+            self._members = {name.replace("\\", "/"): name for name in self._zip.namelist()}
+        self._files = _find([*self._paths, *self._members])
         if "account" not in self._files:
             self.close()
             raise NotAnArchive(
@@ -104,7 +106,7 @@ class Archive(AbstractContextManager["Archive"]):
     def _open(self, name: str) -> IO[bytes]:
         if self._zip is not None:
             try:
-                return self._zip.open(name)
+                return self._zip.open(self._members[name])
             except RuntimeError as error:  # what zipfile raises for an encrypted member
                 raise BrokenArchive(f"{name} is encrypted; unpack the zip first") from error
         return self._paths[name].open("rb")

@@ -107,12 +107,13 @@ async def test_a_folder_a_zip_and_a_zip_with_a_folder_give_the_same(tmp_path: Pa
         folder(tmp_path / "outer" / "twitter-2024", files).parent,
         zipped(tmp_path / "a.zip", files),
         zipped(tmp_path / "b.zip", files, inside="twitter-2024/"),
+        zipped(tmp_path / "c.zip", files, inside="twitter-2024\\"),
     ):
         log = FakeLog()
         await run(path, log)
         logs.append(log.events)
     assert len(logs[0]) == 4
-    assert logs[1:] == logs[:1] * 3
+    assert logs[1:] == logs[:1] * 4
 
 
 async def test_old_names_old_shape_and_parts_in_order(tmp_path: Path) -> None:
