@@ -1,0 +1,100 @@
+"""The limit of ``home_reads``: a bare ASGI loop that sends the same commands to the same Redis.
+
+Same server (granian), same event loop, same Redis client, the same three round trips for the same
+keys, and the bytes joined into an answer of the same size; no routing, token, cursor, filter,
+limit, error handling or metric. ``python -m tests.benchmarks.bare_home PORT`` serves
+``/<user id>``; settings as for a gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from gateway.queries.home import OVERFETCH
+from infra import compose
+from infra.compose import Engines
+from infra.settings import load
+from projections.accounts.layout import USER, UserFragment
+from projections.accounts.unit import NAME as ACCOUNTS
+from projections.cache import Cache
+from projections.timelines import marked
+from projections.timelines.authors import NEWEST
+from projections.timelines.layout import HOME
+from projections.timelines.tiers import Tiers
+from projections.timelines.unit import NAME as TIMELINES
+from projections.tweets.layout import TWEET, TweetFragment
+from projections.tweets.unit import NAME as TWEETS
+
+COUNT = 20
+WANTED = int(COUNT * OVERFETCH) + 1
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class BareHome:
+    """The loop."""
+
+    def __init__(self, on: Engines) -> None:
+        self._bus = on.bus
+        self._keys = on.keys(TIMELINES)
+        self._tweets = Cache(on.bus, on.keys(TWEETS), TWEET, _nothing)
+        self._users = Cache(on.bus, on.keys(ACCOUNTS), USER, _nothing)
+        self._tiers = Tiers(on.bus, on.store, self._keys)
+
+    async def __call__(self, scope: dict[str, Any], _receive: object, send: Send) -> None:
+        """Answers any request."""
+        user = int(scope["path"][1:])
+        timeline, _, _ = await self._bus.calls(
+            [
+                marked.query(self._keys.of(HOME, user)),
+                ("GET", self._keys.of("relations", user)),
+                self._tiers.query(),
+            ]
+        )
+        ids = marked.window(timeline, NEWEST, WANTED).ids
+        tweets = await self._bus.calls(self._tweets.queries(ids))
+        found = [TweetFragment.unpack(data) for values in tweets for data in values]
+        authors = list({tweet.author_id for tweet in found})
+        users = await self._bus.calls(self._users.queries(authors))
+        people = [UserFragment.unpack(data).body for values in users for data in values]
+        body = b'{"data":[%s}],"includes":{"users":[%s}]}}' % (
+            b"},".join([tweet.body for tweet in found[:COUNT]]),
+            b"},".join(people),
+        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _nothing(_ids: object) -> dict[int, bytes]:
+    raise RuntimeError("everything is cached in this benchmark")
+
+
+async def serve(port: int) -> None:
+    """Serves until SIGTERM."""
+    async with compose.engines(load().settings) as on:
+        server = Server(
+            BareHome(on),
+            port=port,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            websockets=False,
+            log_enabled=False,
+        )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
+        await server.serve()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1])))

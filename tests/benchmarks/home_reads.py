@@ -1,0 +1,227 @@
+"""``home_reads``: home timelines a second of one gateway process, and how long they take.
+
+500 readers follow 50 of 200 authors with 20 tweets each; every cache is warm, and each answer is a
+page of 20 with its authors. Beside it ``bare_home``: a bare ASGI loop that sends the same commands
+to the same Redis from the same server. Each is measured in turns, alone on the machine but for
+Redis and the load generator; the best of ``ROUNDS`` counts, as other load only ever takes away.
+
+Latency at half load is measured in an open loop, from when a request was due.
+``BENCH_SECONDS`` (default 5) sets the length of each measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from events.slices import Record, Slice
+from events.snowflake import compose as compose_id
+from events.types import Event, TweetPosted, UserFollowed, UserRegistered
+from gateway.auth import Tokens
+from infra import compose
+from infra.compose import Engines
+from infra.demo.children import Child, GatewayProcess
+from infra.gateway import open_tokens
+from infra.prepare import prepare_on
+from infra.settings import Settings, load
+from infra.stack import ports
+from tests.benchmarks.harness import Figure
+from tests.benchmarks.http_load import Answered, Load, run_load
+
+READERS = 500
+AUTHORS = 200
+FOLLOWED = 50
+TWEETS_EACH = 20
+CONNECTIONS = 32
+SLICE_RECORDS = 1_000
+ROUNDS = 3
+READY_SECONDS_MAX = 60.0
+TEXT = "a tweet of ordinary length, as people write them every day of the year #bench"
+
+
+@dataclass
+class Population:
+    """Who there is, and what they did, by topic."""
+
+    readers: list[int]
+    events: dict[str, list[Event]] = field(default_factory=dict)
+
+
+def population() -> Population:
+    """The same population in each run, with ids of now, so that runs do not meet."""
+    rng = random.Random(5)
+    now_ms = int(time.time() * 1000)
+    authors = [compose_id(now_ms, 0, number) for number in range(AUTHORS)]
+    people = Population([compose_id(now_ms, 1, number) for number in range(READERS)])
+    first_event, first_tweet = compose_id(now_ms, 2, 0), compose_id(now_ms + 60_000, 0, 0)
+    people.events["users"] = [
+        UserRegistered(
+            event_id=user,
+            occurred_at=1,
+            user_id=user,
+            username=f"user{number}",
+            name=f"User Number {number}",
+            created_at=1,
+        )
+        for number, user in enumerate((*authors, *people.readers))
+    ]
+    pairs = [
+        (reader, author) for reader in people.readers for author in rng.sample(authors, FOLLOWED)
+    ]
+    people.events["social-graph"] = [
+        UserFollowed(event_id=at, occurred_at=1, user_id=reader, target_user_id=author)
+        for at, (reader, author) in enumerate(pairs, first_event)
+    ]
+    people.events["new-tweets"] = [
+        TweetPosted(
+            event_id=tweet,
+            occurred_at=1,
+            tweet_id=tweet,
+            user_id=authors[number % AUTHORS],
+            text=TEXT,
+            created_at=1_700_000_000_000,
+            conversation_id=tweet,
+        )
+        for number, tweet in enumerate(range(first_tweet, first_tweet + AUTHORS * TWEETS_EACH))
+    ]
+    return people
+
+
+async def populate(on: Engines, people: Population) -> None:
+    """Applies the events as the workers would."""
+    await prepare_on(on)
+    for make in compose.UNITS.values():
+        unit = make(on)
+        await unit.open()
+        for topic, events in people.events.items():
+            if topic in unit.topics:
+                await unit.resume(topic, 0, "bench")
+                records = [Record(offset, 1, event) for offset, event in enumerate(events)]
+                for at in range(0, len(records), SLICE_RECORDS):
+                    part = records[at : at + SLICE_RECORDS]
+                    await unit.apply(Slice(topic, 0, "bench", at, at + len(part), part))
+        await unit.close()
+
+
+async def run() -> list[Figure]:
+    """Measures and returns the figures."""
+    mark = secrets.token_hex(4)
+    base = load().settings
+    with TemporaryDirectory(prefix="murmur-bench-") as folder:
+        changes = {"topic_prefix": f"b{mark}-", "token_key_file": Path(folder) / "token.key"}
+        settings = base.model_copy(update=changes)
+        people = population()
+        async with compose.engines(settings) as on:
+            await populate(on, people)
+        return await _measure(settings, people.readers, Path(folder))
+
+
+async def _measure(settings: Settings, readers: Sequence[int], folder: Path) -> list[Figure]:
+    tokens = open_tokens(settings)
+    ours: list[Answered] = []
+    bare: list[Answered] = []
+    async with _gateway(settings, folder) as port, _bare(settings, folder) as bare_port:
+        requests = [_request(reader, tokens) for reader in readers]
+        bare_requests = [f"GET /{reader} HTTP/1.1\r\nHost: bench" for reader in readers]
+        await _warm(port, requests)
+        for _ in range(ROUNDS):
+            ours.append(await _load(port, requests))
+            bare.append(await _load(bare_port, bare_requests))
+        best = max(ours, key=lambda found: found.per_second)
+        limit = max(bare, key=lambda found: found.per_second)
+        halves = [await _load(port, requests, best.per_second / 2) for _ in range(ROUNDS)]
+        half = min(halves, key=lambda found: found.p99_ms)
+        bare_halves = [
+            await _load(bare_port, bare_requests, best.per_second / 2) for _ in range(ROUNDS)
+        ]
+        bare_half = min(bare_halves, key=lambda found: found.p99_ms)
+    return [
+        Figure("home_reads", best.per_second, "reads/s", {"bare ASGI loop": limit.per_second}),
+        _latency("home_reads p50, saturated", best.p50_ms, limit.p50_ms),
+        _latency("home_reads p99, saturated", best.p99_ms, limit.p99_ms),
+        _latency("home_reads p50, half load", half.p50_ms, bare_half.p50_ms),
+        _latency("home_reads p99, half load", half.p99_ms, bare_half.p99_ms, limit=20.0),
+    ]
+
+
+def _latency(name: str, value: float, bare: float, limit: float | None = None) -> Figure:
+    beside = {"bare ASGI loop": bare} | ({} if limit is None else {"aim, below": limit})
+    return Figure(name, value, "ms", beside)
+
+
+def _request(reader: int, tokens: Tokens) -> str:
+    return (
+        f"GET /api/timeline/home HTTP/1.1\r\nHost: bench\r\n"
+        f"Authorization: Bearer {tokens.issue(reader)}"
+    )
+
+
+async def _load(port: int, requests: list[str], rate: float = 0.0) -> Answered:
+    seconds = float(os.environ.get("BENCH_SECONDS", "5"))
+    found = await run_load(Load("127.0.0.1", port, requests, CONNECTIONS, seconds, rate))
+    if found.errors:
+        raise RuntimeError(f"{found.errors} requests were not answered with a page")
+    return found
+
+
+async def _warm(port: int, requests: list[str]) -> None:
+    """Reads every timeline once: afterwards no request reaches the store."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        for request in requests:
+            token = request.rpartition(" ")[2]
+            answer = await client.get(
+                "/api/timeline/home", headers={"authorization": f"Bearer {token}"}
+            )
+            if answer.status_code != 200 or answer.json()["meta"]["result_count"] != 20:
+                raise RuntimeError(f"not a full page: {answer.text[:300]}")
+
+
+def _env(settings: Settings, folder: Path) -> dict[str, str]:
+    return {
+        "MURMUR_DATA_DIR": str(settings.data_dir.resolve()),
+        "MURMUR_TOPIC_PREFIX": settings.topic_prefix,
+        "MURMUR_GENERATION": settings.generation,
+        "MURMUR_TOKEN_KEY_FILE": str(folder / "token.key"),
+    }
+
+
+@asynccontextmanager
+async def _gateway(settings: Settings, folder: Path) -> AsyncIterator[int]:
+    port = ports.choose({"http": 0}, {}, usual=False)["http"]
+    gateway = GatewayProcess(port, folder, _env(settings, folder))
+    await gateway.start()
+    try:
+        async with httpx.AsyncClient() as client:
+            await gateway.until_ready(client, READY_SECONDS_MAX)
+        yield int(gateway.url.rpartition(":")[2])
+    finally:
+        await gateway.stop()
+
+
+@asynccontextmanager
+async def _bare(settings: Settings, folder: Path) -> AsyncIterator[int]:
+    port = ports.choose({"http": 0}, {}, usual=False)["http"]
+    argv = ["-m", "tests.benchmarks.bare_home", str(port)]
+    bare = Child("the bare loop", argv, folder / "bare.log", _env(settings, folder))
+    await bare.start()
+    try:
+        await _until_listening(port, bare)
+        yield port
+    finally:
+        await bare.stop()
+
+
+async def _until_listening(port: int, bare: Child) -> None:
+    transport = httpx.AsyncHTTPTransport(retries=8)  # 0.5 s and more between them
+    async with httpx.AsyncClient(transport=transport, timeout=30) as patient:
+        await patient.get(f"http://127.0.0.1:{port}/0")
+    bare.check()
