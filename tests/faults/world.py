@@ -42,6 +42,7 @@ class World:
     workers: dict[str, Worker]
     appender: Appender
     homes: HomeTimelines[TweetFragment, UserFragment]
+    env: dict[str, str]
     supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def traffic(self, events: int, rate: float = 0) -> None:
@@ -135,7 +136,7 @@ async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[Worl
         homes = HomeTimelines(
             compose.timelines_reader(on), compose.tweets_reader(on), compose.accounts_reader(on)
         )
-        here = World(on, view, Lag(on, view, compose.UNITS), workers, appender, homes)
+        here = World(on, view, Lag(on, view, compose.UNITS), workers, appender, homes, env)
         here.supervisors = [asyncio.create_task(w.supervise()) for w in workers.values()]
         try:
             yield here
