@@ -78,7 +78,10 @@ async def _back_and_empty(bus: RedisBus) -> None:
 @pytest.mark.engines
 @pytest.mark.fault
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("lost", [False, True], ids=["control", "lost"])
+@pytest.mark.parametrize(
+    "lost",
+    [pytest.param(False, id="control", marks=pytest.mark.long), pytest.param(True, id="lost")],
+)
 async def test_every_home_timeline_is_the_oracles(
     own: Settings, tmp_path: Path, topic_prefix: str, lost: bool
 ) -> None:

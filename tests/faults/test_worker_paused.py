@@ -42,6 +42,7 @@ async def pause_one(here: World, others_work: int) -> int:
 
 @pytest.mark.engines
 @pytest.mark.fault
+@pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("paused", [False, True], ids=["control", "paused"])
 async def test_every_home_timeline_is_the_oracles(
