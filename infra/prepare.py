@@ -6,13 +6,18 @@ changed. `murmur up` ends with it; so do tests and benchmarks that use topics of
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 from events.admin import Admin, Ensured
 from events.cassandra import Statements
+from events.errors import EventsError
 from events.idempotency import CassandraIdempotency
 from events.leases import CassandraLeases
 from infra import compose
 from infra.compose import Engines
-from infra.settings import Settings
+from infra.settings import Settings, load
+from projections.base import ProjectionError
 
 
 async def prepare(settings: Settings, *, replication: int = 1) -> Ensured:
@@ -42,3 +47,15 @@ async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
     for make in compose.UNITS.values():
         await make(on).open()
     return ensured
+
+
+def main() -> None:
+    """`python -m infra.prepare`: what the launcher runs once the engines answer."""
+    try:
+        asyncio.run(prepare(load().settings))
+    except (EventsError, ProjectionError) as error:
+        sys.exit(" ".join(str(error).split()))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jgo.maven import MavenContext, PythonResolver
-
 LOCK_PATH = Path(__file__).with_name("maven.lock")
 PARALLEL_DOWNLOADS = 6
 DOWNLOAD_ATTEMPTS_MAX = 3
@@ -165,6 +163,9 @@ def _fetch_one(
 def _download(
     artifact: Artifact, work: Path, repository: str | None, advanced: Callable[[int], None]
 ) -> Path:
+    # A second of imports that only a first start needs.
+    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
+
     @contextmanager
     def report(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
         yield advanced

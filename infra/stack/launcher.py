@@ -2,7 +2,7 @@
 
 Steps of a start: 1. lock the data folder; 2. end what a killed launcher may have left; 3. fetch
 the artefacts that are missing; 4. choose ports; 5. start all engines at once; 6. wait until each
-has answered its probe; 7. make keyspace, topics, schemas and tables; 8. watch until told to stop.
+has answered its probe; 7. make topics, schemas and tables; 8. watch until told to stop.
 
 Keeps true: no process outlives the launcher (guard.py), however it ends. An engine that dies
 before it was ready fails the start; one that dies later is reported at once with its last log
@@ -15,18 +15,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-from events.errors import EventsError
-from infra.prepare import prepare
-from infra.settings import ADDRESS_OF, Loaded, Origin, load
+from infra.settings import ADDRESS_OF, Loaded, Origin
 from infra.stack import ports, process, state
 from infra.stack.artifacts import Artifact, Progress, fetch, read_lock
 from infra.stack.engines.base import Engine, NotReadyError, Place
@@ -34,7 +33,6 @@ from infra.stack.engines.cassandra import Cassandra
 from infra.stack.engines.kafka import Kafka
 from infra.stack.engines.registry import Registry
 from infra.stack.engines.valkey import Valkey
-from projections.base import RetryableError
 
 RESTARTS_MAX = 3
 RESTART_WINDOW_S = 60.0
@@ -244,18 +242,23 @@ class Launcher:
         )
 
     async def _set_up(self, engine: Engine, argv: list[str], output: IO[bytes]) -> None:
-        child = await process.start(argv, output)
-        try:
-            status = await child.wait()
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+        status = await self._run_to_end(argv, output)
         if status != 0:
             raise StackError(
                 f"preparing {engine.name} {process.exit_words(status)}; see `murmur logs "
                 f"{engine.name}`"
             )
+
+    async def _run_to_end(
+        self, argv: list[str], output: IO[bytes], env: Mapping[str, str] | None = None
+    ) -> int:
+        child = await process.start(argv, output, env)
+        try:
+            return await child.wait()
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
 
     async def _until_ready(self, engine: Engine, running: _Running | None) -> None:
         """Probe until it answers; what it said last is kept for the report."""
@@ -274,17 +277,17 @@ class Launcher:
                 return
 
     async def _prepare(self) -> None:
-        """Makes topics, schemas and tables, so that whoever finds the stack ready can begin."""
-        cassandra = next(e for e in engines(self._loaded) if isinstance(e, Cassandra))
-        if self._state.engines[cassandra.name].phase != "external":
-            await cassandra.create_keyspace(
-                self._state.engines[cassandra.name].address, self._loaded.settings.keyspace
-            )
-        self._save()  # the addresses, which `load` reads
-        try:
-            await prepare(load(data_dir=self._data_dir).settings)
-        except (RetryableError, EventsError) as error:
-            raise StackError(f"the engines run, but could not be prepared: {error}") from error
+        """Topics, schemas and tables, by a process of its own: what it loads is not kept here."""
+        self._save()  # the addresses, which its settings read
+        log = self._log_path("prepare")
+        with log.open("ab") as output:
+            log_start = output.tell()
+            argv = [sys.executable, "-m", "infra.prepare"]
+            env = {"MURMUR_DATA_DIR": str(self._data_dir)}
+            status = await self._run_to_end(argv, output, env)
+        if status != 0:
+            words = process.telling_line(process.last_lines(log, LAST_LINES, log_start))
+            raise StackError(f"the engines run, but could not be prepared: {words}")
 
     # --- watching ---
 
@@ -318,7 +321,7 @@ class Launcher:
         why = process.exit_words(running.process.returncode or 0)
         lines = process.last_lines(running.log, LAST_LINES, running.log_start)
         current.phase = "dead"
-        current.problem = f"{name} {why}: {lines[-1].strip() if lines else 'it logged nothing'}"
+        current.problem = f"{name} {why}: {process.telling_line(lines)}"
         self._save()
         self._reporter.died(name, why, lines, restarted)
 

@@ -128,3 +128,12 @@ def last_lines(path: Path, count: int, start_at: int = 0) -> list[str]:
     except FileNotFoundError:
         return []
     return text.splitlines()[-count:]
+
+
+def telling_line(lines: Sequence[str]) -> str:
+    """Of the last lines of a log the one that says most: a cause, an error, or just the last."""
+    words = [line.strip() for line in lines if line.strip()]
+    # The frames of a Java stack trace say where, and never what.
+    words = [line for line in words if not line.startswith(("at ", "... "))]
+    telling = [w for w in words if w.startswith("Caused by:") or "ERROR" in w or "FATAL" in w]
+    return (telling or words or ["it logged nothing"])[-1]

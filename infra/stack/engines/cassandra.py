@@ -22,10 +22,6 @@ from infra.stack.engines.base import (
     java,
 )
 
-KEYSPACE_CQL = (
-    "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
-    "{{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}} AND durable_writes = true"
-)
 CONFIG = """\
 cluster_name: murmuration
 num_tokens: 1
@@ -195,10 +191,6 @@ class Cassandra:
     async def probe(self, address: str) -> None:
         """Ask CQL for the node's release version."""
         await asyncio.to_thread(self._query, address, "SELECT release_version FROM system.local")
-
-    async def create_keyspace(self, address: str, keyspace: str) -> None:
-        """Make the one keyspace exist."""
-        await asyncio.to_thread(self._query, address, KEYSPACE_CQL.format(keyspace=keyspace))
 
     def _query(self, address: str, cql: str) -> None:
         host, port = address.rsplit(":", 1)

@@ -9,14 +9,13 @@ one are caches.
 
 from __future__ import annotations
 
+import asyncio
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+import hiredis
 
 from infra.stack.engines.base import LOOPBACK, PROBE_TIMEOUT_S, Command, NotReadyError, Place
 
@@ -79,25 +78,13 @@ class Valkey:
 
     async def probe(self, address: str) -> None:
         """PING, give a new node its slots, and see the cluster be ok."""
-        # redis-py leaves execute_command unannotated.
-        client: Any = Redis.from_url(
-            address,
-            socket_timeout=PROBE_TIMEOUT_S,
-            socket_connect_timeout=PROBE_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
         try:
-            await client.ping()
-            info = _fields(await client.execute_command("CLUSTER INFO"))
-            if info["cluster_slots_assigned"] == "0":
-                await client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
-                info = _fields(await client.execute_command("CLUSTER INFO"))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise NotReadyError(f"PING failed: {error}") from error
-        finally:
-            await client.aclose()
-        if info["cluster_state"] != "ok":
-            raise NotReadyError(f"CLUSTER INFO says cluster_state:{info['cluster_state']}")
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                state = await _cluster_state(address)
+        except (hiredis.HiredisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise NotReadyError(f"PING failed: {error!r}") from error
+        if state != "ok":
+            raise NotReadyError(f"CLUSTER INFO says cluster_state:{state}")
 
     def address(self, ports: dict[str, int]) -> str:
         """A redis:// URL."""
@@ -111,9 +98,38 @@ def server_binary() -> Path:
     return path
 
 
-def _fields(reply: object) -> dict[str, str]:
-    """`CLUSTER INFO` as a dict, whether the client parsed it or not."""
-    if isinstance(reply, dict):
-        return {str(key): str(value) for key, value in reply.items()}
-    text = reply.decode() if isinstance(reply, bytes) else str(reply)
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+async def _cluster_state(address: str) -> str:
+    url = urlsplit(address)
+    reader, writer = await asyncio.open_connection(
+        url.hostname, url.port or 6379, ssl=url.scheme == "rediss" or None
+    )
+    parser = hiredis.Reader()
+    # Its stub takes tuples of one.
+    pack: Any = hiredis.pack_command
+
+    async def ask(*command: str | int) -> bytes:
+        writer.write(pack(command))
+        while (reply := parser.gets()) is False:
+            data = await reader.read(65536)
+            if not data:
+                raise ConnectionResetError("the connection was closed")
+            parser.feed(data)
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply
+        return bytes(reply)
+
+    try:
+        if url.password:
+            await ask("AUTH", url.username or "default", url.password)
+        await ask("PING")
+        info = _fields(await ask("CLUSTER", "INFO"))
+        if info["cluster_slots_assigned"] == "0":
+            await ask("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+            info = _fields(await ask("CLUSTER", "INFO"))
+        return info["cluster_state"]
+    finally:
+        writer.close()
+
+
+def _fields(reply: bytes) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
