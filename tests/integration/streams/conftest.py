@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,22 +51,28 @@ class OwnBroker:
         return self.state().get("phase") == "ready"
 
     @property
+    def supervised(self) -> bool:
+        """Whether its launcher has finished starting, and from now on restarts what dies."""
+        path = self.folder / "stack.json"
+        return path.exists() and bool(json.loads(path.read_text()).get("ready"))
+
+    @property
     def bootstrap(self) -> str:
         """Its ``host:port``."""
         return str(self.state()["address"])
 
 
 @pytest.fixture(scope="module")
-def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnBroker]:
-    """A broker of this module's own, without the other engines."""
+def own_broker(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnBroker]:
+    """A broker of this module's own; the other engines are the session's, and so not started."""
     folder = tmp_path_factory.mktemp("broker")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MURMUR_")}
     environ |= {
         "MURMUR_DATA_DIR": str(folder),
         "MURMUR_STACK_USUAL_PORTS": "false",
-        "MURMUR_REDIS_URL": "redis://127.0.0.1:1",  # given, so not started
-        "MURMUR_CASSANDRA_HOSTS": "127.0.0.1:1",
-        "MURMUR_REGISTRY_URL": "http://127.0.0.1:1/",
+        "MURMUR_REDIS_URL": stack.redis_url,
+        "MURMUR_CASSANDRA_HOSTS": ",".join(stack.cassandra_hosts),
+        "MURMUR_REGISTRY_URL": stack.registry_url,
     }
     command = [sys.executable, "-IS", str(GUARD), str(os.getpid()), sys.executable]
     with (folder / "launcher.log").open("wb") as log:
@@ -75,7 +82,7 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnBroker]:
     try:
         broker = OwnBroker(folder)
         deadline = time.monotonic() + START_SECONDS_MAX
-        while not broker.ready:
+        while not broker.supervised:
             if launcher.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((folder / "launcher.log").read_text()[-2000:])
             time.sleep(0.1)
@@ -92,3 +99,30 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnBroker]:
 def own_bench(own_broker: OwnBroker, tmp_path: Path) -> Bench:
     """Fresh topics, group and state on the module's own broker."""
     return Bench(own_broker.bootstrap, tmp_path)
+
+
+class Processes:
+    """Worker processes, ended at the end of the test whatever happened."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.all: list[asyncio.subprocess.Process] = []
+
+    async def start(self, *options: str) -> asyncio.subprocess.Process:
+        process = await self.bench.spawn(*options)
+        self.all.append(process)
+        return process
+
+    async def end(self) -> None:
+        for process in self.all:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+@pytest.fixture
+async def processes(request: pytest.FixtureRequest) -> AsyncIterator[Processes]:
+    name = "own_bench" if "own_bench" in request.fixturenames else "bench"
+    started = Processes(request.getfixturevalue(name))
+    yield started
+    await started.end()

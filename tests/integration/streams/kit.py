@@ -151,19 +151,25 @@ class Bench:
             running.stop.set()
             await asyncio.wait({running.task}, timeout=15)
 
+    @property
+    def worker_log(self) -> Path:
+        """What the spawned workers say; a file, since a full pipe would stop them."""
+        return self.path.with_name("workers.log")
+
     async def spawn(self, *options: str) -> asyncio.subprocess.Process:
         """A worker in a process of its own; see ``toy_process``."""
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.integration.streams.toy_process",
-            self.bootstrap,
-            self.prefix,
-            str(self.path),
-            *options,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        with self.worker_log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.integration.streams.toy_process",
+                self.bootstrap,
+                self.prefix,
+                str(self.path),
+                *options,
+                stdout=log,
+                stderr=log,
+            )
 
 
 class Running:

@@ -9,41 +9,37 @@ import time
 
 import pytest
 
-from tests.integration.streams.conftest import OwnBroker
+from tests.integration.streams.conftest import OwnBroker, Processes
 from tests.integration.streams.kit import Bench
-from tests.integration.streams.toy import ToyUnit
 from tests.integration.streams.waiting import until
 
 pytestmark = [pytest.mark.engines, pytest.mark.fault, pytest.mark.timeout(300)]
 
 
 async def test_a_broker_that_is_killed_and_comes_back(
-    own_broker: OwnBroker, own_bench: Bench
+    own_broker: OwnBroker, own_bench: Bench, processes: Processes
 ) -> None:
     own_bench.create(2)
     own_bench.produce(range(5_000))
-
-    async def slow(piece: object) -> None:
-        await asyncio.sleep(0.05)
-
-    unit = ToyUnit(own_bench.path, before=slow)
-    async with own_bench.worker(unit, slice_records_max=200) as running:
-        await until(lambda: len(own_bench.state.values()) > 1_000)
-        dead = own_broker.pid
-        os.kill(dead, signal.SIGKILL)
-        await until(lambda: own_broker.pid != dead and own_broker.ready, 90, "a new broker")
-        await asyncio.to_thread(own_bench.produce, range(5_000, 8_000))
-        await own_bench.applied(range(8_000), 90)
-        await own_bench.settled(60)
-        assert not running.task.done()
+    process = await processes.start("slow=0.05", "records=200")
+    await until(lambda: len(own_bench.state.values()) > 1_000)
+    dead = own_broker.pid
+    os.kill(dead, signal.SIGKILL)
+    await until(lambda: own_broker.pid != dead and own_broker.ready, 90, "a new broker")
+    await asyncio.to_thread(own_bench.produce, range(5_000, 8_000))
+    await own_bench.applied(range(8_000), 60)
+    await own_bench.settled(60)
+    assert process.returncode is None
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
 async def test_sigterm_while_the_broker_does_not_answer_ends_in_time(
-    own_broker: OwnBroker, own_bench: Bench
+    own_broker: OwnBroker, own_bench: Bench, processes: Processes
 ) -> None:
     own_bench.create(1)
     own_bench.produce(range(1_000))
-    process = await own_bench.spawn("grace=5", "commit=30")
+    process = await processes.start("grace=5", "commit=30")
     await own_bench.applied(range(1_000))
     broker = own_broker.pid
     os.kill(broker, signal.SIGSTOP)
@@ -51,14 +47,19 @@ async def test_sigterm_while_the_broker_does_not_answer_ends_in_time(
         asked = time.monotonic()
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0
-        assert time.monotonic() - asked < 6
+        assert time.monotonic() - asked < 8
     finally:
         os.kill(broker, signal.SIGCONT)
-    async with own_bench.worker():  # what could not be committed is known to the state
-        await own_bench.settled(60)
-    assert own_bench.state.times_max() == 1
+    again = await processes.start()  # what could not be committed is known to the state
+    own_bench.produce([1_000])
+    await own_bench.applied(range(1_001), 60)
+    await own_bench.settled(60)
+    again.terminate()
+    assert await asyncio.wait_for(again.wait(), 15) == 0
 
 
-async def test_a_broker_that_is_out_of_reach_at_the_start_ends_the_worker(own_bench: Bench) -> None:
-    async with own_bench.worker(kafka_bootstrap="127.0.0.1:1") as running:
-        assert await running.code(60) == 75
+async def test_a_broker_that_is_out_of_reach_at_the_start_ends_the_worker(bench: Bench) -> None:
+    bench.bootstrap = "127.0.0.1:1"
+    process = await bench.spawn()
+    assert await asyncio.wait_for(process.wait(), 60) == 75
+    assert "the log is out of reach" in bench.worker_log.read_text()

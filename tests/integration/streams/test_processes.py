@@ -5,40 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.integration.streams.conftest import Processes
 from tests.integration.streams.kit import Bench
 from tests.integration.streams.waiting import until
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
-
-
-class Processes:
-    """Worker processes, ended at the end of the test whatever happened."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.all: list[asyncio.subprocess.Process] = []
-
-    async def start(self, *options: str) -> asyncio.subprocess.Process:
-        process = await self.bench.spawn(*options)
-        self.all.append(process)
-        return process
-
-    async def end(self) -> None:
-        for process in self.all:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-
-@pytest.fixture
-async def processes(bench: Bench) -> AsyncIterator[Processes]:
-    started = Processes(bench)
-    yield started
-    await started.end()
 
 
 async def ended(process: asyncio.subprocess.Process, seconds: float) -> int:
