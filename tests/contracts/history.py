@@ -1,0 +1,62 @@
+"""Histories of the log, and the slices that a worker may get of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from random import Random
+
+from events.slices import Record, Slice
+from events.types import Event
+from tests.oracle import LogRecord
+
+TOPIC_ID = "contract"
+
+
+class LogBuilder:
+    """Appends events to partitions; offsets have gaps, as after compaction or a transaction.
+
+    Args: rng: Decides where the gaps are. first_partition: Number of partition 0, fresh for each
+    history, so that no position on record belongs to another.
+    """
+
+    def __init__(self, rng: Random, first_partition: int) -> None:
+        self._rng = rng
+        self._first = first_partition
+        self._next: dict[tuple[str, int], int] = defaultdict(int)
+        self.records: list[LogRecord] = []
+
+    def append(self, topic: str, partition: int, event: Event) -> None:
+        """Appends an event; ``partition`` counts from 0 within the history."""
+        source = (topic, self._first + partition)
+        offset = self._next[source] + (self._rng.randrange(3) if self._rng.random() < 0.1 else 0)
+        self._next[source] = offset + 1
+        self.records.append(LogRecord(*source, offset, event))
+
+
+def slices(history: list[LogRecord], rng: Random, longest: int) -> list[Slice]:
+    """Cuts a history into slices: each partition in order, the partitions mixed by ``rng``."""
+    by_source: dict[tuple[str, int], list[LogRecord]] = defaultdict(list)
+    for record in history:
+        by_source[record.topic, record.partition].append(record)
+    queues = [_cut(source, records, rng, longest) for source, records in by_source.items()]
+    mixed: list[Slice] = []
+    while queues:
+        queue = rng.choice(queues)
+        mixed.append(queue.pop(0))
+        queues = [queue for queue in queues if queue]
+    return mixed
+
+
+def _cut(
+    source: tuple[str, int], records: list[LogRecord], rng: Random, longest: int
+) -> list[Slice]:
+    found: list[Slice] = []
+    start = 0
+    while records:
+        part, records = records[: rng.randint(1, longest)], records[:]
+        records = records[len(part) :]
+        end = part[-1].offset + 1
+        covered = [Record(record.offset, 0, record.event) for record in part]
+        found.append(Slice(*source, TOPIC_ID, start, end, covered))
+        start = end
+    return found

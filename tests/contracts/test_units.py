@@ -1,0 +1,211 @@
+"""The contract that every unit of projection keeps, on the real engines.
+
+Whatever way the records of the log reach a unit, its readers see the same, and what they see is
+what the specification says: redelivered, cut differently, interrupted, written late by a worker
+that lost its partitions, or replayed into another generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from secrets import randbits
+from typing import Any
+
+import pytest
+
+from projections.base import RetryableError, Unit
+from projections.store import Row, Store
+from tests.contracts.accounts_case import AccountsCase
+from tests.contracts.case import UnitCase, World
+from tests.contracts.history import TOPIC_ID, LogBuilder, slices
+from tests.contracts.timelines_case import TimelinesCase
+from tests.contracts.tweets_case import TweetsCase
+from tests.oracle import LogRecord
+
+CASES: tuple[UnitCase, ...] = (AccountsCase(), TweetsCase(), TimelinesCase())
+SEEDS = (1, 2, 3)
+CALLS_MAX = 30
+"""More calls to the store than any of the slices here takes; ends the test of interruptions."""
+
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.parametrize("case", CASES, ids=lambda case: case.name),
+    pytest.mark.parametrize("seed", SEEDS),
+]
+
+
+def history_of(case: UnitCase, seed: int) -> list[LogRecord]:
+    """Returns the same history for a seed but for its ids and partitions, which are fresh."""
+    rng = Random(seed)
+    log = LogBuilder(rng, randbits(30) & ~0xFF)
+    case.write(log, rng, (randbits(40) | 1 << 40) << 20)
+    return log.records
+
+
+async def opened(case: UnitCase, world: World) -> Unit:
+    """Returns a new worker's unit."""
+    unit = case.unit(world)
+    await unit.open()
+    return unit
+
+
+async def test_what_readers_see_is_what_the_specification_says(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    unit = await opened(case, world)
+    for piece in slices(history, Random(seed), longest=7):
+        await unit.apply(piece)
+        await case.seen(world, history)  # caches hold something older from here on
+    assert await case.seen(world, history) == case.expected(history)
+
+
+async def test_redelivery_and_other_cuts_change_nothing(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    unit = await opened(case, world)
+    for piece in slices(history, Random(seed), longest=5):
+        await unit.apply(piece)
+        if seed % 2:
+            await unit.apply(piece)
+    assert await case.seen(world, history) == case.expected(history)
+    for longest in (1, 1000):
+        again = await opened(case, world)
+        for piece in slices(history, Random(seed + longest), longest):
+            await again.apply(piece)
+        assert await case.seen(world, history) == case.expected(history)
+
+
+async def test_a_zombie_changes_nothing(case: UnitCase, seed: int, world: World) -> None:
+    history = history_of(case, seed)
+    pieces = slices(history, Random(seed), longest=6)
+    half = len(pieces) // 2
+    zombie, live = await opened(case, world), await opened(case, world)
+    for piece in pieces[:half]:
+        await zombie.apply(piece)
+    for piece in pieces[half:]:
+        await live.apply(piece)
+    await case.seen(world, history)
+    for piece in pieces[half:-1]:  # it wakes up with what it had fetched, and goes on
+        await zombie.apply(piece)
+        await zombie.heartbeat()
+        assert await case.seen(world, history) == case.expected(history)
+    await live.heartbeat()  # carries its positions to the buckets that the zombie has written
+    fresh = await opened(case, world)
+    ends = {(piece.topic, piece.partition): piece.end for piece in pieces}
+    for (topic, partition), end in ends.items():
+        assert await fresh.resume(topic, partition, TOPIC_ID) == end
+
+
+async def test_a_zombie_is_harmless_where_redis_came_back_empty(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    pieces = slices(history, Random(seed), longest=6)
+    live, zombie = await opened(case, world), await opened(case, world)
+    for piece in pieces:
+        await live.apply(piece)
+    await forget_positions(world, case.name, pieces)
+    for piece in pieces[: len(pieces) // 2]:
+        await zombie.apply(piece)
+        assert await case.seen(world, history) == case.expected(history)
+
+
+async def test_an_interrupted_slice_is_applied_once_in_effect(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    for piece in slices(history, Random(seed), longest=30):
+        for calls in range(CALLS_MAX):
+            failing = FailingStore(world.store, calls)
+            unit = await opened(case, world.with_store(failing))
+            failing.armed = True
+            try:
+                await unit.apply(piece)
+            except RetryableError:
+                continue
+            break
+        else:
+            pytest.fail("never came through")
+    assert await case.seen(world, history) == case.expected(history)
+
+
+async def test_replay_into_another_generation_equals_live(
+    case: UnitCase, seed: int, world: World, other_generation: World
+) -> None:
+    history = history_of(case, seed)
+    live, replayed = await opened(case, world), await opened(case, other_generation)
+    for piece in slices(history, Random(seed), longest=4):
+        await live.apply(piece)
+    for piece in slices(history, Random(seed + 1), longest=1000):
+        await replayed.apply(piece)
+    seen = await case.seen(world, history)
+    assert seen == await case.seen(other_generation, history) == case.expected(history)
+
+
+async def test_state_is_bounded_by_what_it_is_about(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    unit = await opened(case, world)
+    sizes = set()
+    for _ in range(3):
+        for piece in slices(history, Random(seed), longest=9):
+            await unit.apply(piece)
+        sizes.add(await case.size(world, history))
+    (size,) = sizes
+    assert 0 < size <= case.size_max(history)
+
+
+async def test_a_worker_resumes_where_the_last_one_ended(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    pieces = slices(history, Random(seed), longest=6)
+    first = await opened(case, world)
+    topic, partition = pieces[0].topic, pieces[0].partition
+    assert await first.resume(topic, partition, TOPIC_ID) is None
+    for piece in pieces:
+        await first.apply(piece)
+    await first.heartbeat()
+    second = await opened(case, world)
+    for source in {(piece.topic, piece.partition) for piece in pieces}:
+        end = max(piece.end for piece in pieces if (piece.topic, piece.partition) == source)
+        assert await second.resume(*source, TOPIC_ID) == end
+
+
+async def forget_positions(world: World, unit: str, pieces: Sequence[Any]) -> None:
+    """Drops the buckets' positions of these slices' partitions, as an emptied Redis would."""
+    keys = world.keys(unit)
+    sources = {piece.source for piece in pieces}
+    await world.bus.calls_strict(
+        [("HDEL", keys.positions(bucket), *sources) for bucket in range(keys.buckets)]
+    )
+
+
+class FailingStore(Store):
+    """A store that fails its n-th call once armed, half of a write done."""
+
+    def __init__(self, inner: Store, calls: int) -> None:
+        self.__dict__.update(inner.__dict__)
+        self._left = calls
+        self.armed = False
+
+    def _fails(self) -> bool:
+        if not self.armed:
+            return False
+        self._left -= 1
+        return self._left < 0
+
+    async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
+        if self._fails():
+            raise RetryableError("cut off")
+        return await super().execute(cql, values)
+
+    async def write(self, rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        if self._fails():
+            await super().write(rows[: len(rows) // 2])
+            raise RetryableError("cut off half way")
+        await super().write(rows)
