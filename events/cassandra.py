@@ -74,20 +74,28 @@ class Statements:
     async def _answer(
         self, start: Callable[[], ResponseFuture]
     ) -> tuple[Sequence[str], list[Sequence[Any]]]:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-
-        def settle(outcome: Callable[[Any], None], value: Any) -> None:
-            if not done.done():
-                outcome(value)
-
         try:
             response = start()
-            response.add_callbacks(
-                lambda rows: loop.call_soon_threadsafe(settle, done.set_result, rows),
-                lambda error: loop.call_soon_threadsafe(settle, done.set_exception, error),
-            )
-            rows = await done
+            rows = await answered(response)
         except (DriverException, NoHostAvailable) as error:
             raise StoreUnavailable(f"the store did not answer: {error}") from error
-        return response._col_names or (), [tuple(row) for row in rows or ()]
+        return response._col_names or (), [tuple(row) for row in rows]
+
+
+async def answered(response: ResponseFuture) -> list[Any]:
+    """Rows of a request under way; the driver's own errors are raised as they are.
+
+    The driver answers in a thread of its own; a request whose waiter was cancelled goes on there.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[list[Any]] = loop.create_future()
+
+    def settle(outcome: Callable[[Any], None], value: Any) -> None:
+        if not done.done():
+            outcome(value)
+
+    response.add_callbacks(
+        lambda rows: loop.call_soon_threadsafe(settle, done.set_result, rows or []),
+        lambda error: loop.call_soon_threadsafe(settle, done.set_exception, error),
+    )
+    return await done

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cassandra import (
@@ -33,7 +33,6 @@ from cassandra.cluster import (
     Cluster,
     ExecutionProfile,
     NoHostAvailable,
-    ResponseFuture,
     Session,
 )
 from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy
@@ -45,6 +44,7 @@ from cassandra.query import (
     tuple_factory,
 )
 
+from events.cassandra import answered
 from projections.base import RetryableError
 
 BATCH_ROWS_MAX = 64
@@ -165,20 +165,8 @@ class Store:
 
     async def _run(self, statement: Any) -> list[Row]:
         async with self._in_flight:
-            loop = asyncio.get_running_loop()
-            done: asyncio.Future[list[Row]] = loop.create_future()
-
-            def settle(outcome: Callable[[Any], None], value: Any) -> None:
-                if not done.done():
-                    outcome(value)
-
-            response: ResponseFuture = self._session.execute_async(statement)
-            response.add_callbacks(
-                lambda rows: loop.call_soon_threadsafe(settle, done.set_result, rows or []),
-                lambda error: loop.call_soon_threadsafe(settle, done.set_exception, error),
-            )
             try:
-                return await done
+                return await answered(self._session.execute_async(statement))
             except (NoHostAvailable, RequestExecutionException, OperationTimedOut) as error:
                 raise _retryable(error) from error
 
