@@ -4,8 +4,9 @@ Why this server and no framework: ``docs/decisions/0040-http-server-and-framewor
 bounds the size and the time of headers; body, time and number of requests are bounded by
 ``gateway.http`` and ``gateway.app``.
 
-A stop is graceful: :meth:`Server.stop` lets the requests under way finish, for at most
-``DRAIN_SECONDS_MAX``, and then closes.
+A stop is graceful, see :meth:`Server.stop`: for ``DRAIN_NOTICE_SECONDS`` every answer closes its
+connection, so that clients go elsewhere; then nothing new is taken, and what is under way is
+finished, for at most ``DRAIN_SECONDS_MAX``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from gateway.limits import (
 )
 
 BACKLOG = 1024
+
+DRAIN_NOTICE_SECONDS = 0.5
+"""Between a stop and the end of listening: answers close their connections, and balancers learn."""
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -40,6 +45,7 @@ class RsgiApp:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self.draining = False
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answers one request; the name and shape are granian's."""
@@ -55,8 +61,10 @@ class RsgiApp:
             request_id=request_id,
         )
         response = await self._gateway.answer(request)
-        # A client that has gone away needs no answer; the server has closed its side already.
-        protocol.response_bytes(response.status, _headers(response, request_id), response.body)
+        headers = _headers(response, request_id)
+        if self.draining:
+            headers.append(("connection", "close"))
+        protocol.response_bytes(response.status, headers, response.body)
 
 
 async def _chunks(protocol: HTTPProtocol) -> AsyncIterator[bytes]:
@@ -98,8 +106,9 @@ class Server:
     ) -> None:
         self._share_port = share_port
         self._address = (host, port)
+        self._app = RsgiApp(gateway)
         self._server = GranianServer(
-            RsgiApp(gateway),
+            self._app,
             address=host,
             port=port,
             interface=Interfaces.RSGI,
@@ -129,9 +138,11 @@ class Server:
             self._serving.result()
 
     async def stop(self) -> None:
-        """Stops listening, finishes what is under way, closes."""
+        """Sends clients away, stops listening, finishes what is under way, closes."""
         if self._serving is None:
             return
+        self._app.draining = True
+        await asyncio.sleep(DRAIN_NOTICE_SECONDS)
         self._server.stop()  # type: ignore[no-untyped-call]
         async with asyncio.timeout(DRAIN_SECONDS_MAX):
             await self._serving

@@ -53,6 +53,7 @@ class Answered(msgspec.Struct, frozen=True):
         p99_ms: 99th percentile.
         errors: Answers that were not 200.
         bytes_mean: Mean size of an answer, head included.
+        total: Answers, those of the warm-up included.
     """
 
     per_second: float
@@ -60,6 +61,7 @@ class Answered(msgspec.Struct, frozen=True):
     p99_ms: float
     errors: int
     bytes_mean: float
+    total: int
 
 
 class _Connection(asyncio.Protocol):
@@ -109,6 +111,7 @@ class _Run:
         self._due: deque[float] = deque()
         self._latencies: list[float] = []
         self._bytes = 0
+        self._total = 0
         self._measuring = False
         self.errors = 0
         self.ended = False
@@ -126,6 +129,7 @@ class _Run:
 
     def answered(self, connection: _Connection, seconds: float, size: int, *, ok: bool) -> None:
         """Counts an answer."""
+        self._total += 1
         if self._measuring:
             self._latencies.append(seconds)
             self._bytes += size
@@ -162,6 +166,7 @@ class _Run:
             p99_ms=latencies[min(count - 1, count * 99 // 100)] * 1000,
             errors=self.errors,
             bytes_mean=self._bytes / count,
+            total=self._total,
         )
 
     async def _pace(self) -> None:

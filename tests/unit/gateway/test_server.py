@@ -151,7 +151,8 @@ async def test_a_stop_finishes_what_is_under_way() -> None:
         answer = asyncio.create_task(client.get("/held"))
         await entered.wait()
         stopping = asyncio.create_task(world.server.stop())
-        await asyncio.sleep(0.05)
+        sent_away = await client.get("/healthz")
+        assert (sent_away.status_code, sent_away.headers["connection"]) == (200, "close")
         assert not stopping.done()
         release.set()
         assert (await answer).json() == {"finished": True}
