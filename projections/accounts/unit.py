@@ -30,8 +30,9 @@ from projections.accounts import layout
 from projections.accounts.usernames import Usernames
 from projections.bus import RedisBus
 from projections.keys import Keys
-from projections.positions import Effect, Positions, forget
+from projections.positions import Effect, forget
 from projections.store import Store
+from projections.unit import StoredUnit
 
 NAME = "accounts"
 TOPICS = frozenset({"users", "usernames"})
@@ -43,34 +44,16 @@ Row = tuple[str, tuple[Any, ...]]
 UserEvent = UserRegistered | ProfileChanged | UserDeactivated | UserReactivated | UserErased
 
 
-class Accounts:
+class Accounts(StoredUnit):
     """The writing side; see :mod:`projections.accounts.read` for the reading side."""
 
     name = NAME
     topics = TOPICS
+    tables = layout.TABLES
 
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
-        self._store = store
-        self._keys = keys
-        self._positions = Positions(bus, store, keys)
+        super().__init__(bus, store, keys)
         self._usernames = Usernames(store)
-
-    async def open(self) -> None:
-        """Creates the generation's tables where they are missing."""
-        await self._positions.open()
-        for name, ddl in layout.TABLES.items():
-            await self._store.create(name, ddl)
-
-    async def close(self) -> None:
-        """Holds nothing of its own."""
-
-    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
-        """Returns the next offset to read; see :meth:`Positions.resume`."""
-        return await self._positions.resume(topic, partition, topic_id)
-
-    async def heartbeat(self) -> None:
-        """Carries positions to the buckets that had nothing to do."""
-        await self._positions.heartbeat()
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice of either topic; what it says is readable when this returns."""

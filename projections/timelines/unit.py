@@ -36,13 +36,14 @@ from events.slices import Record, Slice
 from events.types import TweetPosted, UserFollowed
 from projections.bus import RedisBus
 from projections.keys import Keys
-from projections.positions import Effect, Positions
+from projections.positions import Effect
 from projections.store import Store
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.graph import Graph
 from projections.timelines.layout import CELEBRITY, HOME, TABLES, pack_ids
 from projections.timelines.marked import added, backfilled, floor_of
 from projections.timelines.tiers import Tiers
+from projections.unit import StoredUnit
 
 NAME = "timelines"
 TOPICS = frozenset({"new-tweets", "social-graph"})
@@ -53,11 +54,12 @@ PLACES_MAX = 100_000
 Effects = dict[int, list[Effect]]
 
 
-class Timelines:
+class Timelines(StoredUnit):
     """The writing side; see :mod:`projections.timelines.read` for the reading side."""
 
     name = NAME
     topics = TOPICS
+    tables = TABLES
 
     def __init__(
         self,
@@ -68,11 +70,8 @@ class Timelines:
         celebrity_threshold: int,
         timeline_length: int,
     ) -> None:
-        self._bus = bus
-        self._store = store
-        self._keys = keys
+        super().__init__(bus, store, keys)
         self._length = timeline_length
-        self._positions = Positions(bus, store, keys)
         self._authors = Authors(store)
         self._graph = Graph(bus, store, keys, celebrity_threshold)
         self._tiers = Tiers(bus, store, keys)
@@ -86,21 +85,8 @@ class Timelines:
 
     async def open(self) -> None:
         """Creates the generation's tables and makes every reader look at the tiers anew."""
-        await self._positions.open()
-        for name, ddl in TABLES.items():
-            await self._store.create(name, ddl)
+        await super().open()
         await self._tiers.touch()
-
-    async def close(self) -> None:
-        """Holds nothing of its own."""
-
-    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
-        """Returns the next offset to read; see :meth:`Positions.resume`."""
-        return await self._positions.resume(topic, partition, topic_id)
-
-    async def heartbeat(self) -> None:
-        """Carries positions to the buckets that had nothing to do."""
-        await self._positions.heartbeat()
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice of either topic."""

@@ -19,11 +19,9 @@ from collections.abc import Iterator
 from events.slices import Record, Slice
 from events.types import TweetDeleted, TweetPosted
 from projections import versions
-from projections.bus import RedisBus
-from projections.keys import Keys
-from projections.positions import Effect, Positions, forget
-from projections.store import Store
+from projections.positions import Effect, forget
 from projections.tweets.layout import DELETED, TABLES, TWEET, WRITE, pack
+from projections.unit import StoredUnit
 
 NAME = "tweets"
 TOPICS = frozenset({"new-tweets"})
@@ -34,33 +32,12 @@ ROWS_MAX = 2048
 Row = tuple[str, tuple[int, int, bytes, int]]
 
 
-class Tweets:
+class Tweets(StoredUnit):
     """The writing side; see :mod:`projections.tweets.read` for the reading side."""
 
     name = NAME
     topics = TOPICS
-
-    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
-        self._store = store
-        self._keys = keys
-        self._positions = Positions(bus, store, keys)
-
-    async def open(self) -> None:
-        """Creates the generation's table where it is missing."""
-        await self._positions.open()
-        for name, ddl in TABLES.items():
-            await self._store.create(name, ddl)
-
-    async def close(self) -> None:
-        """Holds nothing of its own."""
-
-    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
-        """Returns the next offset to read; see :meth:`Positions.resume`."""
-        return await self._positions.resume(topic, partition, topic_id)
-
-    async def heartbeat(self) -> None:
-        """Carries positions to the buckets that had nothing to do."""
-        await self._positions.heartbeat()
+    tables = TABLES
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice; the tweets in it are readable when this returns."""
