@@ -4,9 +4,10 @@ Every unit has one consumer group and one agent, which reads all the unit's topi
 time (concurrency 1: more could commit past unfinished work; a unit works in parallel inside a
 slice). ``schemas/topics.yaml`` says which units consume a topic, and a test holds it to this page::
 
-    users, usernames                              → accounts      → projections.accounts
-    new-tweets, users                             → tweets        → projections.tweets
-    new-tweets, social-graph, users, fan-out      → timelines     → projections.timelines
+    users, usernames            → accounts    → projections.accounts
+    new-tweets                  → tweets      → projections.tweets
+    new-tweets, social-graph    → timelines   → projections.timelines
+    new-tweets, engagements     → engagement  → projections.engagement
 
 Partitions are dealt to the members of a group round-robin, over all topics at once: partition 3 of
 two topics need not be with one worker, so no unit may rely on it. Every change of members takes all

@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 # How long the broker holds a fetch that finds nothing. aiokafka has one fetch in flight per broker:
 # a partition that was drained meanwhile waits this long before it is asked for again.
-FETCH_WAIT_MS_MAX = 250
+FETCH_WAIT_MS_MAX = 100
 # A whole fetch response; ``consumer_max_fetch_size`` bounds one partition's share of it.
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 POLL_SECONDS = 0.5
