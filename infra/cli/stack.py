@@ -96,8 +96,8 @@ def _up_detached(loaded: Loaded, terminal: Terminal) -> None:
             daemon.wait()
         raise
     if daemon.poll() is not None:
-        words = "; ".join(last_lines(log, 1, log_start)) or "it said nothing"
-        raise StackError(f"the stack did not start: {words}")
+        said = last_lines(log, 1, log_start) or ["it said nothing"]
+        raise StackError(f"the stack did not start: {said[0].removeprefix('error: ')}")
 
 
 def _await_daemon(daemon: subprocess.Popen[bytes], data_dir: Path, terminal: Terminal) -> None:
@@ -107,7 +107,7 @@ def _await_daemon(daemon: subprocess.Popen[bytes], data_dir: Path, terminal: Ter
         current = state.read(data_dir)
         if current and current.pid == daemon.pid:
             for name, engine in current.engines.items():
-                if shown.get(name) != engine.phase:
+                if engine.phase != "waiting" and shown.get(name) != engine.phase:
                     shown[name] = engine.phase
                     terminal.engine(name, engine.phase, engine.address)
             if current.ready:
