@@ -53,7 +53,7 @@ FEW_MEMBERS = 200
 
 _ENGAGE = ENGAGEMENT.name("murmur_engage")
 
-_REGISTER = (
+REGISTER = (
     "UPDATE {tallies} USING TIMESTAMP ? SET position = ?, likes = ?, views = ? "
     "WHERE tweet_id = ? AND source = ?"
 )
@@ -106,7 +106,7 @@ class Engagements:
         counted.count(records)
         registers = hot | counted.registers
         await self._store.write(_register_rows(source, registers))  # 4
-        await self._store.write(list(_member_rows(touched)))
+        await self._store.write(list(member_rows(touched)))
         return [*self._durable(hot), *self._filled(counted)]  # 5
 
     async def _count_hot(
@@ -272,13 +272,13 @@ class _Cold:
 
 def _register_rows(source: str, registers: dict[int, Likes]) -> list[tuple[str, Sequence[Any]]]:
     return [
-        (_REGISTER, (now.position, now.position, now.likes, now.views, tweet_id, source))
+        (REGISTER, (now.position, now.position, now.likes, now.views, tweet_id, source))
         for tweet_id, now in registers.items()
     ]
 
 
-def _member_rows(touched: dict[int, Touched]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yields memberships, then lists; of one table and one tweet in a row, so batches are cheap."""
+def member_rows(touched: dict[int, Touched]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yields the rows of memberships and lists; those of one tweet together, for cheap batches."""
     for tweet_id, seen in touched.items():
         for user_id, record in seen.last.items():
             event = record.event
