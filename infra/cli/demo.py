@@ -33,7 +33,7 @@ def demo(
     seconds: Annotated[
         float, typer.Option(envvar="DEMO_SECONDS", min=0, help="0 is until Ctrl-C.")
     ] = 60.0,
-    users: Annotated[int, typer.Option(envvar="DEMO_USERS", min=10)] = 1_000,
+    users: Annotated[int, typer.Option(envvar="DEMO_USERS", min=10)] = 500,
     rate: Annotated[
         float, typer.Option(envvar="DEMO_RATE", min=0, help="Events a second; 0 is unlimited.")
     ] = 1_000.0,

@@ -45,6 +45,7 @@ LOOK_EVERY_S = 1.0
 DRAW_EVERY_S = 0.5
 READS_PER_SECOND = 40.0
 MOST_FOLLOWED_CHECKED = 10
+DAY_S = 60.0  # a demo of the usual length shows a whole day
 DELIVERIES_METRIC = "murmur_deliveries_total"
 
 
@@ -60,7 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     seconds: float = 60.0
-    users: int = 1_000
+    users: int = 500
     rate: float = 1_000.0
     seed: int = 1
     check: int = 100
@@ -94,7 +95,7 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
         chosen = loaded.settings
         env: dict[str, str] = {}
         if loaded.origins["celebrity_threshold"] is Origin.DEFAULT:
-            # A thousand users have no million followers: scaled down, so that both tiers show.
+            # Five hundred users have no million followers: scaled down, so that both tiers show.
             env["MURMUR_CELEBRITY_THRESHOLD"] = str(max(20, options.users // 10))
         on = await closing.enter_async_context(compose.engines(chosen))
         await prepare_on(on)
@@ -169,7 +170,7 @@ class Demo:
 
     async def _simulate(self) -> tuple[Appender, float, float]:
         options, on = self._options, self._stage.on
-        plan = Plan(users=options.users, seed=options.seed, follows_mean=15.0)
+        plan = Plan(users=options.users, seed=options.seed, follows_mean=15.0, day_seconds=DAY_S)
         async with compose.open_log(on) as log, compose.open_minter(on) as minter:
             appender = await Appender.open(log, minter, plan)
             self._introduce(appender)

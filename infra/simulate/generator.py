@@ -30,9 +30,10 @@ from infra.simulate.words import trend_name
 
 DUPLICATES = 0.01
 DUPLICATE_DISTANCE_MAX = 200
-BURST_CHANCE = 0.0005
+BURST_CHANCE = 0.0002
 BURST_EVENTS = (300, 2_000)
 BURST_LOAD = 3.0
+CALM_LOAD = 0.87  # between bursts, so that the load is 1 on average with them
 ARRIVAL_LOAD = 5.0  # steps 1 and 2 are soon over, so that life has most of a short run
 EARLY_ACTS = 2  # acts for each user while the first follows are made
 USERS_MIN = 10
@@ -134,6 +135,6 @@ class Simulation:
             self._life.trend = trend_name(self._random)
         else:
             self._life.trend = None
-        burst = BURST_LOAD if self._burst_left else 1.0
+        burst = BURST_LOAD if self._burst_left else CALM_LOAD
         self.load = self._population.load(self._life.day()) * burst
         return self._random.choices(self._acts, cum_weights=self._chances)[0](self._life)

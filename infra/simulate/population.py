@@ -112,7 +112,7 @@ def _person(random: Random, users: int, follows_mean: float, ids: Ids) -> Person
         username=f"{first[:3].lower()}_{_base36(user_id)}".replace("zoë", "zoe"),
         name=f"{first} {last}",
         language=LANGUAGES[min(int(random.expovariate(0.9)), len(LANGUAGES) - 1)],
-        region=int(random.random() ** 1.5 * REGIONS),
+        region=int(random.random() ** 3 * REGIONS),
         follows=min(int(follows) + 1, users // 2),
     )
 
