@@ -6,7 +6,7 @@ On standard error. A terminal gets live bars that say what is left; anything els
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.markup import escape
@@ -35,10 +35,16 @@ NAMES_SHOWN = 3
 
 
 class Terminal:
-    """The launcher's reporter for people. `quiet` shows deaths only."""
+    """The launcher's reporter for people.
 
-    def __init__(self, *, quiet: bool) -> None:
+    Args:
+        quiet: Show deaths only.
+        when_ready: Called when the stack is ready.
+    """
+
+    def __init__(self, *, quiet: bool, when_ready: Callable[[], None]) -> None:
         self._quiet = quiet
+        self._when_ready = when_ready
         self._lock = threading.Lock()
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
@@ -100,6 +106,10 @@ class Terminal:
         """One line per phase that an engine enters."""
         if not self._quiet:
             err.print(f"{name:<10} [{STYLES[phase]}]{phase}[/] {escape(words)}")
+
+    def ready(self) -> None:
+        """All is well."""
+        self._when_ready()
 
     def died(self, name: str, why: str, lines: Sequence[str], restarted: bool) -> None:
         """An engine died: say so, and show its last words."""

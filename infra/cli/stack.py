@@ -44,12 +44,17 @@ def up(
     Example: `murmur up --detach`
     """
     loaded = load()
-    with Terminal(quiet=as_json) as terminal:
+
+    def tell() -> None:
+        if as_json:
+            print_json_line(_summary(loaded.settings.data_dir))
+        else:
+            err.print("ready; `murmur down` stops it" if detach else "ready; Ctrl-C stops it")
+
+    with Terminal(quiet=as_json, when_ready=tell) as terminal:
         try:
             if detach:
                 _up_detached(loaded, terminal)
-                if as_json:
-                    print_json(_summary(loaded.settings.data_dir))
             else:
                 asyncio.run(Launcher(loaded, terminal).run())
         except state.AlreadyRunningError as error:
@@ -111,6 +116,7 @@ def _await_daemon(daemon: subprocess.Popen[bytes], data_dir: Path, terminal: Ter
                     shown[name] = engine.phase
                     terminal.engine(name, engine.phase, engine.address)
             if current.ready:
+                terminal.ready()
                 return
         time.sleep(POLL_S)
 

@@ -52,6 +52,9 @@ class Reporter(Progress, Protocol):
     def engine(self, name: str, phase: state.Phase, words: str) -> None:
         """An engine entered a phase; `words` say more, such as its address."""
 
+    def ready(self) -> None:
+        """Every engine answers, and topics, schemas and tables are made."""
+
     def died(self, name: str, why: str, lines: Sequence[str], restarted: bool) -> None:
         """An engine ended by itself; `lines` are its last log lines."""
 
@@ -150,6 +153,7 @@ class Launcher:
         await self._prepare()  # 7.
         self._state.ready = True
         self._save()
+        self._reporter.ready()
         try:
             async with asyncio.TaskGroup() as group:  # 8.
                 for running in self._running.values():
