@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
@@ -41,6 +42,8 @@ def topic_ids(bootstrap: str) -> TopicIds:
             )[name]
             description = await asyncio.wrap_future(answer)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise BrokerUnreachable(f"topic {name} does not exist yet") from error
             raise BrokerUnreachable(f"cannot describe topic {name}: {error}") from error
         return str(description.topic_id)
 
@@ -62,6 +65,16 @@ class ResumeFromState:
         self._ask = ask
         self._persistence = persistence
         self.ids: dict[str, str] = {}
+
+    async def topics_exist(self) -> None:
+        """Returns when every topic of the unit exists; Kafka would just assign nothing of it.
+
+        Raises:
+            Stopping: The worker was asked to stop meanwhile.
+        """
+        for topic in sorted(self._unit.topics):
+            name = self._settings.physical(topic)
+            self.ids[name] = await self._persistence.until_done("topics", partial(self._ask, name))
 
     async def __call__(self, tp: TP, bounds: Bounds) -> int:
         """Returns the next offset to read.

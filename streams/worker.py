@@ -1,6 +1,6 @@
 """One worker: one unit, fed from its topics until it is asked to stop or cannot go on.
 
-1. Open the unit, trying again while an engine is away.
+1. Open the unit and wait for its topics, trying again while an engine is away.
 2. Start the watchdog, the metrics' port and the Faust app with its one agent.
 3. Wait: for the request to stop, for the loop to end the worker, or for Faust to crash.
 4. Finish the slice in hand, commit, leave the group, close the unit; all within ``grace_seconds``.
@@ -28,7 +28,7 @@ from streams import topology
 from streams.activity import Activity
 from streams.agents import Decoder, SliceLoop
 from streams.dead_letters import DeadLetters
-from streams.errors import Defect, Restart, Stopping, WorkerEnded
+from streams.errors import Defect, OperatorNeeded, Restart, Stopping, WorkerEnded
 from streams.metrics import Metrics
 from streams.resume import ResumeFromState, topic_ids
 from streams.retry import Persistence
@@ -51,8 +51,10 @@ class _Parts:
     stop: asyncio.Event
     app: faust.App
     loop: SliceLoop
+    resume: ResumeFromState
     persistence: Persistence
     metrics: Metrics
+    registry: CollectorRegistry
     activity: Activity
     watchdog: Watchdog
 
@@ -118,18 +120,22 @@ def _assemble(
     )
     topology.attach(app, settings, unit, loop.run)
     watchdog = Watchdog(unit.name, settings.stall_seconds, activity, on_stall)
-    return _Parts(unit, settings, stop, app, loop, persistence, metrics, activity, watchdog)
+    return _Parts(
+        unit, settings, stop, app, loop, resume, persistence, metrics, registry, activity, watchdog
+    )
 
 
 async def _run(parts: _Parts) -> WorkerEnded | None:
     """Steps 1 to 4; returns why the worker ended, ``None`` when it was asked to."""
-    if parts.settings.metrics_port:
-        start_http_server(parts.settings.metrics_port)
+    _serve_metrics(parts.settings.metrics_port, parts.registry)
     try:
         with parts.activity.doing("opening the unit"):
             await parts.persistence.until_done("open", parts.unit.open)  # 1
+        with parts.activity.doing("waiting for the topics"):
+            await parts.resume.topics_exist()
     except Stopping:
         return None
+    parts.activity.idle()
     parts.watchdog.start()  # 2
     side = [asyncio.create_task(work) for work in (parts.loop.beat(), _observe(parts))]
     try:
@@ -139,6 +145,17 @@ async def _run(parts: _Parts) -> WorkerEnded | None:
             task.cancel()
     await _shut_down(parts)  # 4
     return ended
+
+
+def _serve_metrics(port: int, registry: CollectorRegistry) -> None:
+    if not port:
+        return
+    try:
+        start_http_server(port, registry=registry)
+    except OSError as error:
+        raise OperatorNeeded(
+            f"metrics cannot be served on port {port}: {error}; choose another port, or 0 for none"
+        ) from error
 
 
 async def _until_end(parts: _Parts) -> WorkerEnded | None:
@@ -207,9 +224,7 @@ async def _observe(parts: _Parts) -> None:
     while True:
         await asyncio.sleep(OBSERVE_SECONDS)
         consumer = parts.app._consumer
-        if not isinstance(consumer, Consumer):
-            continue
-        progress = consumer.progress()
+        progress = consumer.progress() if isinstance(consumer, Consumer) else {}
         now = time.monotonic()
         parts.watchdog.stalls.observe(now, progress)
         parts.metrics.stalled_seconds.labels(parts.unit.name).set(

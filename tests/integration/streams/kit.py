@@ -156,6 +156,10 @@ class Bench:
         """What the spawned workers say; a file, since a full pipe would stop them."""
         return self.path.with_name("workers.log")
 
+    def said(self) -> str:
+        """All that the spawned workers have said so far."""
+        return self.worker_log.read_text() if self.worker_log.exists() else ""
+
     async def spawn(self, *options: str) -> asyncio.subprocess.Process:
         """A worker in a process of its own; see ``toy_process``."""
         with self.worker_log.open("ab") as log:

@@ -58,8 +58,21 @@ async def test_sigterm_while_the_broker_does_not_answer_ends_in_time(
     assert await asyncio.wait_for(again.wait(), 15) == 0
 
 
-async def test_a_broker_that_is_out_of_reach_at_the_start_ends_the_worker(bench: Bench) -> None:
+async def test_a_broker_that_is_out_of_reach_at_the_start_is_waited_for(
+    bench: Bench, processes: Processes
+) -> None:
     bench.bootstrap = "127.0.0.1:1"
-    process = await bench.spawn()
-    assert await asyncio.wait_for(process.wait(), 60) == 75
-    assert "the log is out of reach" in bench.worker_log.read_text()
+    process = await processes.start()
+    await until(lambda: "is retrying topics" in bench.said(), 60)
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 15) == 0
+
+
+async def test_a_topic_that_does_not_exist_yet_is_waited_for(
+    bench: Bench, processes: Processes
+) -> None:
+    await processes.start()
+    await until(lambda: f"topic {bench.prefix}numbers does not exist yet" in bench.said(), 60)
+    bench.create(1)
+    bench.produce(range(10))
+    await bench.applied(range(10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import httpx
 import pytest
 
 from events.slices import Slice
@@ -108,10 +109,10 @@ async def test_the_watchdog_speaks_when_commits_freeze(bench: Bench) -> None:
 async def test_the_watchdog_is_quiet_on_an_idle_topic(bench: Bench) -> None:
     bench.create(1)
     bench.produce(range(10))
-    async with bench.worker(stall_seconds=1) as running:
+    async with bench.worker(stall_seconds=3) as running:
         await bench.applied(range(10))
         beats = running.unit.beats
-        await until(lambda: running.unit.beats > beats + 30)  # three seconds
+        await until(lambda: running.unit.beats > beats + 60)  # six seconds
         assert running.last_words == []
 
 
@@ -136,3 +137,20 @@ async def test_the_lag_is_of_commits_and_not_of_reads(bench: Bench) -> None:
         await until(lambda: lag() == 0)
         applied = running.registry.get_sample_value("murmur_events_applied_total", labels)
         assert applied == 1_000
+
+
+async def test_metrics_are_served_and_a_taken_port_is_said(
+    bench: Bench, unused_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.create(1)
+    bench.produce(range(10))
+    async with bench.worker(metrics_port=unused_tcp_port), httpx.AsyncClient() as client:
+        await bench.applied(range(10))
+        await bench.settled()
+        page = (await client.get(f"http://127.0.0.1:{unused_tcp_port}/metrics")).text
+        place = '{partition="0",topic="numbers",unit="toy"}'
+        assert f"murmur_events_applied_total{place} 10.0" in page
+        assert f"murmur_applied_offset{place} 10.0" in page
+        async with bench.worker(metrics_port=unused_tcp_port) as second:
+            assert await second.code() == 78
+    assert f"port {unused_tcp_port}" in caplog.text
