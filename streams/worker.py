@@ -30,6 +30,7 @@ from streams.agents import Decoder, SliceLoop
 from streams.dead_letters import DeadLetters
 from streams.errors import Defect, OperatorNeeded, Restart, Stopping, WorkerEnded
 from streams.metrics import Metrics
+from streams.quiet import quieten
 from streams.resume import ResumeFromState, topic_ids
 from streams.retry import Persistence
 from streams.settings import WorkerSettings
@@ -81,6 +82,7 @@ async def run_worker(
     Returns:
         The process's exit code; ``streams.errors`` says what each means.
     """
+    quieten()
     parts = _assemble(settings, unit, decoder, stop, registry, on_stall)
     try:
         ended = await _run(parts)
