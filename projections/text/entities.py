@@ -15,6 +15,7 @@ Bounded by: the text's length; each pattern passes over it once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -75,11 +76,14 @@ _HASHTAG = regex.compile(
     rf"(?P<tag>[{_HASHTAG_CHARACTERS}]++)(?!://|[#\uff03])"
 )
 _LETTER = regex.compile(r"[\p{L}\p{M}]")
-_MENTION = regex.compile(
-    r"(?:^|[^a-zA-Z0-9_!#$%&*@\uff20]|(?:^|[^a-zA-Z0-9_+~.-])[rR][tT]:?)"
-    r"(?P<sign>[@\uff20])(?P<name>[a-zA-Z0-9_]{1,20}+)(?P<list>/[a-zA-Z][a-zA-Z0-9_-]{0,24}+)?+"
+# The sign comes first so that the search skips to it; each lookbehind's last dot is the sign.
+_MENTION = re.compile(
+    r"[@\uff20](?:(?<![a-zA-Z0-9_!#$%&*@\uff20].)"
+    r"|(?<=[^a-zA-Z0-9_+~.\-][rR][tT].)|(?<=\A[rR][tT].))"
+    r"(?P<name>[a-zA-Z0-9_]{1,20}+)(?P<list>/[a-zA-Z][a-zA-Z0-9_-]{0,24}+)?+"
+    rf"(?![@\uff20{LATIN_ACCENTS}]|://)",
+    re.DOTALL,
 )
-_MENTION_CANNOT_PRECEDE = regex.compile(rf"[@\uff20{LATIN_ACCENTS}]|://")
 _CASHTAG = regex.compile(
     rf"(?:^|(?<=[{SPACES}]))\$(?P<tag>[a-zA-Z]{{1,6}}(?:[._][a-zA-Z]{{1,2}})?)"
     r"(?=$|\s|[!'#%&()*+,\\\-./:;<=>?@\[\]^_{|}~$])"
@@ -131,9 +135,7 @@ def _urls(text: str) -> Iterator[_Span]:
 def _mentions(text: str) -> Iterator[_Span]:
     """Yields mentions; a list (``@user/list``) takes its place but is no mention."""
     for match in _MENTION.finditer(text):
-        start, end = match.start("sign"), match.end()
-        if _MENTION_CANNOT_PRECEDE.match(text, end):
-            continue
+        start, end = match.span()
         is_list = match["list"] is not None
         yield start, end, None if is_list else Mention(start, end, match["name"]), "mentions"
 
