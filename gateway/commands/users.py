@@ -19,19 +19,19 @@ import msgspec
 
 from events.position import Position
 from events.snowflake import time_of
-from events.types import ProfileChanged, UsernameClaimed, UserRegistered
+from events.types import ProfileChanged, UsernameClaimed, UsernameReleased, UserRegistered
 from gateway.auth import Tokens
 from gateway.bodies import NewUser, ProfileEdit
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, scoped_key
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.pages import one
-from gateway.problems import Problem, conflict, invalid
+from gateway.problems import Problem, conflict, invalid, unavailable
 from gateway.queries.users import with_counts
 from gateway.services import Accounts, Graph, Minter
 from gateway.usernames import is_reserved
 from gateway.waits import Waits
-from projections.accounts.layout import PROFILE
+from projections.accounts.layout import PROFILE, Claim
 
 UNITS = ("accounts",)
 
@@ -64,8 +64,7 @@ class UserCommands:
         if is_reserved(body.username):
             raise _taken(body.username)
         claim, position = await self._claim(request, body)  # 1
-        await self._waits.wait([position], UNITS)  # 2
-        held = await self._accounts.claim_of(claim.username_key)  # 3
+        held = await self._decided(request, claim, position)  # 2, 3
         if held is None or held.user_id != claim.user_id:
             raise _taken(held.username if held else claim.username)
         position = await self._register(request, claim, body)  # 4
@@ -100,6 +99,30 @@ class UserCommands:
                 user_id=user_id,
             )
         return await self._appender.append(request, claim, ":claim")
+
+    async def _decided(
+        self, request: Request, claim: UsernameClaimed, position: Position
+    ) -> Claim | None:
+        """Returns who holds the name once the claim is applied (2, 3)."""
+        try:
+            await self._waits.wait([position], UNITS)
+        except Problem as lagging:
+            if scoped_key(request) is None:
+                await self._release(request, claim)
+                raise _not_begun() from lagging
+            raise _begun() from lagging
+        return await self._accounts.claim_of(claim.username_key)
+
+    async def _release(self, request: Request, claim: UsernameClaimed) -> None:
+        """Gives the name up, should the claim have won it."""
+        event_id = await self._minter.mint()
+        released = UsernameReleased(
+            event_id=event_id,
+            occurred_at=time_of(event_id),
+            username_key=claim.username_key,
+            user_id=claim.user_id,
+        )
+        await self._appender.append(request, released)
 
     async def _register(self, request: Request, claim: UsernameClaimed, body: NewUser) -> Position:
         event = await self._appender.repeated(request, UserRegistered)
@@ -138,3 +161,22 @@ class UserCommands:
 
 def _taken(username: str) -> Problem:
     return conflict("username-taken", f"The name {username} is taken. Choose another.")
+
+
+def _not_begun() -> Problem:
+    return unavailable(
+        "registrations-lag",
+        "The registration could not be decided in time and was taken back. Try again, with an "
+        "Idempotency-Key.",
+        retry_after_seconds=5,
+    )
+
+
+def _begun() -> Problem:
+    return Problem(
+        504,
+        "registrations-lag",
+        "The registration was begun and could not be decided in time: the unit accounts lags. Send "
+        "it again with the same Idempotency-Key to finish it.",
+        headers=[("retry-after", "5")],
+    )

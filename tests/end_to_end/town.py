@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -73,6 +74,18 @@ class Person:
         retweet_id: str = found["data"]["id"]
         return retweet_id
 
+    async def until_applied(self, positions: list[str]) -> None:
+        """Waits until every unit that serves timelines has applied these positions."""
+        highest: dict[str, int] = {}
+        for position in positions:
+            source, _, offset = position.partition("@")
+            highest[source] = max(highest.get(source, -1), int(offset))
+        ordered = [f"{source}@{offset}" for source, offset in highest.items()]
+        for at in range(0, len(ordered), 8):
+            headers = {"x-wait-for": ",".join(ordered[at : at + 8])}
+            response = await self.send("GET", "/api/timeline/home", headers=headers)
+            assert response.status_code == 200, response.text
+
     async def home(self, count: int = 20, after: Person | None = None) -> list[str]:
         """The whole home timeline; waits for what this user wrote, and what another did."""
         return await self.pages("/api/timeline/home", count, after)
@@ -107,6 +120,25 @@ class Town:
     logs: Path
     gateway: GatewayProcess
     client: httpx.AsyncClient
+
+    async def until_working(self) -> None:
+        """Waits until the workers have taken up their partitions."""
+        body = {"username": f"first_{secrets.token_hex(4)}", "name": "first"}
+        headers = {"idempotency-key": secrets.token_urlsafe(24)}
+        async with asyncio.timeout(READY_SECONDS_MAX):
+            while (
+                response := await self.client.post("/api/users", json=body, headers=headers)
+            ).status_code != 201:
+                assert response.status_code == 504, response.text
+        first = Person(self.client, response.json()["data"]["id"], "", response.json()["token"])
+        async with asyncio.timeout(READY_SECONDS_MAX):
+            posted = await first.send("POST", "/api/tweets", {"text": "first"})
+            headers = {"x-wait-for": posted.headers["x-event-position"]}
+            while True:
+                read = await first.send("GET", "/api/timeline/home", headers=headers)
+                if read.status_code == 200:
+                    return
+                assert read.status_code == 504, read.text
 
     async def person(self, name: str = "p") -> Person:
         """Registers somebody under a fresh name."""
@@ -148,4 +180,6 @@ async def town(settings: Settings, logs: Path) -> AsyncIterator[Town]:
             httpx.AsyncClient(base_url=gateway.url, timeout=TIMEOUT_SECONDS)
         )
         await gateway.until_ready(client, READY_SECONDS_MAX)
-        yield Town(settings, env, logs, gateway, client)
+        running = Town(settings, env, logs, gateway, client)
+        await running.until_working()
+        yield running

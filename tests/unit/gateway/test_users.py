@@ -9,7 +9,7 @@ import secrets
 import msgspec
 import pytest
 
-from events.types import UserDeactivated, UsernameClaimed, UserRegistered
+from events.types import UserDeactivated, UsernameClaimed, UsernameReleased, UserRegistered
 from gateway.answers import RegisteredAnswer, UserAnswer, UserPage
 from gateway.auth import Tokens
 from gateway.routing import Access
@@ -78,8 +78,8 @@ async def test_a_claim_that_is_not_applied_in_time_is_a_504_that_can_be_finished
     body = {"username": "alice", "name": "A"}
     headers = {"idempotency-key": secrets.token_urlsafe(18)}
     problem = await world.call(504, "POST", "/api/users", body, headers=headers)
-    assert problem["type"].endswith("projection-lags")
-    assert "accounts" in problem["detail"]
+    assert problem["type"].endswith("registrations-lag")
+    assert "accounts" in problem["detail"] and "Idempotency-Key" in problem["detail"]
     world.log.held.clear()
     claim = world.log.events[0]
     world.oracle._apply(claim)
@@ -88,6 +88,21 @@ async def test_a_claim_that_is_not_applied_in_time_is_a_504_that_can_be_finished
     assert isinstance(claim, UsernameClaimed)
     assert found["data"]["id"] == str(claim.user_id)
     assert [type(event) for event in world.log.events] == [UsernameClaimed, UserRegistered]
+
+
+async def test_without_a_key_a_claim_that_is_not_applied_in_time_is_released(world: World) -> None:
+    world.log.held.add("usernames")
+    body = {"username": "alice", "name": "A"}
+    await world.call(503, "POST", "/api/users", body)
+    world.log.held.clear()
+    claim, released = world.log.events
+    assert isinstance(released, UsernameReleased)
+    world.oracle._apply(claim)
+    world.oracle._apply(released)
+    world.log.applied["usernames/0"] = 2
+    found = await world.call(201, "POST", "/api/users", body)
+    assert isinstance(claim, UsernameClaimed)
+    assert found["data"]["id"] != str(claim.user_id)
 
 
 async def test_an_open_command_needs_a_key_that_cannot_be_guessed(world: World) -> None:
