@@ -70,6 +70,8 @@ async def test_a_request_over_http(listening: Listening, client: httpx.AsyncClie
     assert (await client.get(path, headers=headers)).json()["data"] == posted.json()["data"]
     head = await client.head(path, headers=headers)
     assert (head.status_code, head.content) == (200, b"")
+    encoded = await client.get("/api/users/by/username/%61lic%65", headers=headers)
+    assert encoded.json()["data"]["username"] == "alice"
     unknown = await client.get("/nowhere", headers={"x-request-id": "bad id"})
     assert unknown.headers["content-type"] == "application/problem+json"
     assert unknown.headers["x-request-id"] == unknown.json()["request_id"] != "bad id"
