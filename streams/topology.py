@@ -16,7 +16,6 @@ partitions from all members for a moment (eager rebalancing).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -46,13 +45,19 @@ class RawSchema(faust.Schema[Any, Any]):
         return message.value
 
 
+class _App(faust.App):
+    """Faust without the folders that it makes for tables."""
+
+    def _create_directories(self) -> None:
+        """Nothing of a worker is kept on its disk."""
+
+
 def build_app(settings: WorkerSettings, unit: Unit, resume: Resume) -> faust.App:
     """The Faust app of one worker, without its agent."""
-    app = faust.App(
+    app = _App(
         settings.group,
         broker=f"kafka://{settings.kafka_bootstrap.replace(',', ';')}",
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="murmur-faust-"),  # Faust insists; nothing is kept there
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
