@@ -110,7 +110,8 @@ class Store:
             self._prepared[cql] = task
         try:
             return await asyncio.shield(task)
-        except RetryableError:
+        except Exception:
+            # Whatever it was (an engine away, a table not made yet) may be over the next time.
             self._prepared.pop(cql, None)
             raise
 

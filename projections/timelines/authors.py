@@ -18,7 +18,7 @@ import msgspec
 from events.slices import Record
 from events.types import TweetDeleted, TweetPosted
 from projections.store import Store
-from projections.timelines.layout import NO_REPLY, Entry, entries
+from projections.timelines.layout import NO_REPLY, REPLY_TO_UNKNOWN, Entry, entries
 from projections.versions import first, latest
 
 AUTHORS_PER_QUERY = 50
@@ -47,7 +47,8 @@ def facts(record: Record) -> list[tuple[str, Sequence[Any]]]:
     """Returns the upserts of one record of ``new-tweets``."""
     match record.event:
         case TweetPosted() as tweet:
-            reply_to = tweet.reply_to_user_id or NO_REPLY
+            unnamed = REPLY_TO_UNKNOWN if tweet.reply_to_id else NO_REPLY
+            reply_to = tweet.reply_to_user_id or unnamed
             original = tweet.retweet_of_id or 0
             at = first(record.offset)
             written: list[tuple[str, Sequence[Any]]] = [

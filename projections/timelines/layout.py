@@ -57,6 +57,9 @@ TABLES = {
 NO_REPLY = 0
 """``reply_to_user_id`` of a tweet that is no reply; a null would be a tombstone."""
 
+REPLY_TO_UNKNOWN = -1
+"""``reply_to_user_id`` of a reply to somebody whom the post did not name."""
+
 HOME = "timeline"
 CELEBRITY = "celebrity_tweets"
 CELEBRITY_TIER = "celebrity"
@@ -153,7 +156,7 @@ class Entry(msgspec.Struct, frozen=True):
     Attributes:
         tweet_id: Snowflake id.
         author_id: Who posted it.
-        reply_to_user_id: Whom it replies to, or 0.
+        reply_to_user_id: Whom it replies to, 0 if nobody, -1 if unknown.
         retweet_of_id: The original, or 0.
     """
 
