@@ -168,9 +168,6 @@ class Settings(BaseSettings):
     kafka_heap_mb: PositiveInt = Field(512, description="Heap of the local Kafka, MiB")
     cassandra_heap_mb: PositiveInt = Field(1024, description="Heap of the local Cassandra, MiB")
     registry_heap_mb: PositiveInt = Field(384, description="Heap of the local registry, MiB")
-    cassandra_sync_window_ms: PositiveInt = Field(
-        2, description="Writes of this many ms share one commit log fsync"
-    )
     valkey_memory_mb: PositiveInt = Field(2048, description="maxmemory of the local Valkey, MiB")
     valkey_zset_listpack_entries: NonNegativeInt = Field(
         128, description="Sorted sets up to this long stay compact in the local Valkey"

@@ -65,7 +65,7 @@ def engines(loaded: Loaded) -> list[Engine]:
     return [
         Kafka(settings.kafka_heap_mb),
         Valkey(settings.valkey_memory_mb, settings.valkey_zset_listpack_entries),
-        Cassandra(settings.cassandra_heap_mb, settings.cassandra_sync_window_ms),
+        Cassandra(settings.cassandra_heap_mb),
         Registry(settings.registry_heap_mb),
     ]
 
