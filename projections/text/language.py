@@ -1,6 +1,6 @@
 """The language of a text, as a BCP 47 tag.
 
-Asked once, when a tweet is written (the gateway) or imported, and then a fact in
+Asked once, by the gateway when a tweet is written, and then a fact in
 ``TweetPosted.lang``: a replay years later, with another version of the detector, shows the same
 language. No projection detects anything; an event without a language reads ``und``.
 
