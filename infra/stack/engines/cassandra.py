@@ -1,8 +1,8 @@
 """Apache Cassandra, one node, in the place of ScyllaDB: same CQL, same driver.
 
-Keeps true: what was acknowledged is in the commit log's file and synced before the answer leaves
-(`commitlog_sync: batch`), so a killed node loses nothing; decision 0007 has the price. Limits that differ from Cassandra's
-defaults are ScyllaDB's (batch sizes), so that what works here works there.
+Keeps true: what was acknowledged is in the commit log and synced before the answer leaves
+(`commitlog_sync: batch`), so a killed node loses nothing; decision 0007 has the price. Limits that
+differ from Cassandra's defaults are ScyllaDB's (batch sizes), so that what works here works there.
 """
 
 from __future__ import annotations
