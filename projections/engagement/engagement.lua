@@ -2,7 +2,7 @@
 
 -- Counts of tweets and the membership of their likes. All keys of a call carry the same hash tag.
 -- KEYS[1] is the bucket's positions, KEYS[2..] the tweets' entries; each entry K stands beside
---   K:likers   the users who like it, complete while COMPLETE is a member
+--   K:likers   the users who like it, and COMPLETE, which says that none is missing
 --   K:sources  the registers of new-tweets that are in it, by source partition
 --   K:lease    who may fill it (projections/cache.py)
 --
@@ -18,10 +18,26 @@ local COMPLETE = '-1'
 local STEP = 4000
 
 local function each(command, key, args, at, n)
+  if n == 1 then return redis.call(command, key, args[at]) end
   local last = at + n - 1
+  local changed = 0
   for first = at, last, STEP do
-    redis.call(command, key, unpack(args, first, math.min(first + STEP - 1, last)))
+    local upto = math.min(first + STEP - 1, last)
+    changed = changed + redis.call(command, key, unpack(args, first, upto))
   end
+  return changed
+end
+
+-- The values of keys[first..last], in one call: of a script's time most is the calls.
+local function values_of(keys, first, last)
+  local values = {}
+  for from = first, last, STEP do
+    local upto = math.min(from + STEP - 1, last)
+    local some = redis.call('MGET', unpack(keys, from, upto))
+    if from == first and upto == last then return some end
+    for _, value in ipairs(some) do values[#values + 1] = value end
+  end
+  return values
 end
 
 local function position_of(value)
@@ -29,8 +45,7 @@ local function position_of(value)
 end
 
 local function forget(key)
-  redis.call('DEL', key, key .. ':lease', key .. ':sources')
-  redis.call('UNLINK', key .. ':likers')
+  redis.call('UNLINK', key, key .. ':lease', key .. ':sources', key .. ':likers')
 end
 
 -- A slice's likes, unlikes and views into the entries that are hot. What is done is decided by the
@@ -38,38 +53,40 @@ end
 --   absent                   cold: the caller gets the lease, and counts from the store
 --   position <= first        nothing of this is in it: add all
 --   otherwise                some or all of this is in it: the caller sees how much, and trims
--- An entry without its likers takes views only. The entry loses its expiry until the store has it.
--- ARGV: source, expected, token, lease_ms, likers_max, then for each entry
+-- Likers are as many as the entry says, and the mark; where they are not, some are missing (evicted,
+-- or still being filled): they are dropped, the entry is left as it was and only takes views.
+-- ARGV: source, expected, token, lease_ms, ttl_ms, likers_max, then for each entry
 --   first finish views adds removals user...
 local function engage(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
   if stored and tonumber(stored) < tonumber(args[2]) then return {'lost', stored} end
+  local ttl, likers_max = args[5], tonumber(args[6])
+  local values = values_of(keys, 2, #keys)
   local out = {'ok'}
-  local at = 6
+  local at = 7
   for k = 2, #keys do
-    local key = keys[k]
+    local key, value = keys[k], values[k - 1]
     local adds, removals = tonumber(args[at + 3]), tonumber(args[at + 4])
-    local value = redis.call('GET', key)
     if not value then
-      redis.call('UNLINK', key .. ':likers')
       redis.call('SET', key .. ':lease', args[3], 'PX', args[4])
     elseif position_of(value) <= tonumber(args[at]) then
       local likers = key .. ':likers'
       local _, views, likes, replies, retweets, quotes, sources = struct.unpack(ENTRY, value)
       local known = true
       if adds + removals > 0 then
-        known = redis.call('SISMEMBER', likers, COMPLETE) == 1
-        if known then
-          if adds > 0 then each('SADD', likers, args, at + 5, adds) end
-          if removals > 0 then each('SREM', likers, args, at + 5 + adds, removals) end
-          likes = redis.call('SCARD', likers) - 1
-          if likes > tonumber(args[5]) then redis.call('UNLINK', likers) end
+        if adds > 0 then likes = likes + each('SADD', likers, args, at + 5, adds) end
+        if removals > 0 then likes = likes - each('SREM', likers, args, at + 5 + adds, removals) end
+        known = redis.call('SCARD', likers) == likes + 1
+        if not known or likes > likers_max then
+          redis.call('UNLINK', likers)
+        elseif tonumber(args[at + 1]) % 8 == 0 then
+          redis.call('PEXPIRE', likers, ttl)  -- often enough for what is hot
         end
       end
       if known then
         value = struct.pack(ENTRY, tonumber(args[at + 1]), views + tonumber(args[at + 2]), likes,
           replies, retweets, quotes, sources)
-        redis.call('SET', key, value)
+        redis.call('SET', key, value, 'PX', ttl)
       end
     end
     out[k] = value
@@ -81,8 +98,7 @@ end
 -- Fills an absent entry with its registers: the entry itself, then of each register of new-tweets
 -- the length and text of its source and its packed counts.
 local function put(key, value, ttl)
-  redis.call('DEL', key .. ':sources', key .. ':lease')
-  redis.call('UNLINK', key .. ':likers')
+  redis.call('UNLINK', key .. ':lease', key .. ':sources', key .. ':likers')
   redis.call('SET', key, string.sub(value, 1, ENTRY_BYTES), 'PX', ttl)
   local at = ENTRY_BYTES + 1
   while at <= #value do
@@ -94,31 +110,38 @@ local function put(key, value, ttl)
   if #value > ENTRY_BYTES then redis.call('PEXPIRE', key .. ':sources', ttl) end
 end
 
--- The store has what `engage` counted: the entry may expire from now on. Where Redis lost it in
--- between, a fill that is under way may lack it: forget that.
-local function durable(key, position, ttl)
-  local value = redis.call('GET', key)
-  if not value or position_of(value) < position then return forget(key) end
-  if position_of(value) == position then
-    redis.call('PEXPIRE', key, ttl)
-    redis.call('PEXPIRE', key .. ':likers', ttl)
+-- The store has what `engage` counted. Where Redis lost the entry in between, a reader may have
+-- filled it, or be about to fill it, from a store that lacked this: forget that.
+local function durable(keys, first, n, args, at)
+  for i, value in ipairs(values_of(keys, first, first + n - 1)) do
+    if not value or position_of(value) < tonumber(args[at + i - 1]) then forget(keys[first + i - 1]) end
   end
 end
 
 -- The register of `engagements` as counted from the store; `filled` is the whole entry, for one
--- that is absent and whose lease still is the caller's.
-local function counted(key, position, likes, views, ttl, token, filled)
-  local value = redis.call('GET', key)
-  if value then
-    if position_of(value) >= position then return end
-    local _, _, _, replies, retweets, quotes, sources = struct.unpack(ENTRY, value)
-    redis.call('UNLINK', key .. ':likers')
-    value = struct.pack(ENTRY, position, views, likes, replies, retweets, quotes, sources)
-    redis.call('SET', key, value, 'PX', ttl)
-  elseif redis.call('GET', key .. ':lease') == token then
-    put(key, filled, ttl)
+-- that is absent and whose lease still is the caller's. Where all likers are known (n >= 0), they
+-- are those of this register.
+local function counted(key, args, at)
+  local position, ttl, n = tonumber(args[at]), args[at + 3], tonumber(args[at + 6])
+  local likers = key .. ':likers'
+  local found = redis.call('MGET', key, key .. ':lease')
+  if found[1] then
+    if position_of(found[1]) >= position then return end
+    local _, _, _, replies, retweets, quotes, sources = struct.unpack(ENTRY, found[1])
+    redis.call('UNLINK', likers, key .. ':lease')
+    redis.call('SET', key, struct.pack(ENTRY, position, tonumber(args[at + 2]),
+      tonumber(args[at + 1]), replies, retweets, quotes, sources), 'PX', ttl)
+  elseif found[2] == args[at + 4] then
+    put(key, args[at + 5], ttl)
+  else
+    redis.call('DEL', key .. ':lease')
+    return
   end
-  redis.call('DEL', key .. ':lease')
+  if n >= 0 then
+    redis.call('SADD', likers, COMPLETE)
+    if n > 0 then each('SADD', likers, args, at + 7, n) end
+    redis.call('PEXPIRE', likers, ttl)
+  end
 end
 
 -- The register of one partition of new-tweets replaces what the entry holds of it.
@@ -150,12 +173,11 @@ local function family(key, source, position, replies, retweets, quotes, ttl)
 end
 
 -- Effects of a slice whose facts are in the store; the rule of positions is that of effects.lua.
--- ARGV: source, expected, finish, move, then for each of KEYS[2..] one operation:
---   'E' position ttl_ms                                     `durable`
---   'G' position likes views ttl_ms token filled            `counted`
---   'F' position n user...                                  likers, more of them
---   'S' position ttl_ms                                     likers, that was all of them
---   'C' position replies retweets quotes ttl_ms             `family`
+-- ARGV: source, expected, finish, move, then operations, each on the next of KEYS[2..]:
+--   'E' n position...   on n keys                                  `durable`
+--   'G' position likes views ttl_ms token filled n liker...        `counted`
+--   'F' position n user...                                         likers, more of them
+--   'C' position replies retweets quotes ttl_ms                    `family`
 local function commit(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
   if stored then
@@ -164,34 +186,27 @@ local function commit(keys, args)
     if at >= tonumber(args[3]) then return {'applied', stored} end
   end
   if args[4] == '1' then redis.call('HSET', keys[1], args[1], args[3]) end
-  local at = 5
-  for k = 2, #keys do
-    local key, op, position = keys[k], args[at], tonumber(args[at + 1])
+  local at, k = 5, 2
+  while k <= #keys do
+    local key, op = keys[k], args[at]
     if op == 'E' then
-      durable(key, position, args[at + 2])
-      at = at + 3
+      local n = tonumber(args[at + 1])
+      durable(keys, k, n, args, at + 2)
+      at, k = at + 2 + n, k + n
     elseif op == 'G' then
-      counted(key, position, tonumber(args[at + 2]), tonumber(args[at + 3]), args[at + 4],
-        args[at + 5], args[at + 6])
-      at = at + 7
+      counted(key, args, at + 1)
+      at, k = at + 8 + math.max(0, tonumber(args[at + 7])), k + 1
     elseif op == 'C' then
-      family(key, args[1], position, tonumber(args[at + 2]), tonumber(args[at + 3]),
+      family(key, args[1], tonumber(args[at + 1]), tonumber(args[at + 2]), tonumber(args[at + 3]),
         tonumber(args[at + 4]), args[at + 5])
-      at = at + 6
+      at, k = at + 6, k + 1
     else
+      local n = tonumber(args[at + 2])
       local value = redis.call('GET', key)
-      local stands = value and position_of(value) == position
-      if op == 'F' then
-        local n = tonumber(args[at + 2])
-        if stands and n > 0 then each('SADD', key .. ':likers', args, at + 3, n) end
-        at = at + 3 + n
-      else
-        if stands then
-          redis.call('SADD', key .. ':likers', COMPLETE)
-          redis.call('PEXPIRE', key .. ':likers', args[at + 2])
-        end
-        at = at + 3
+      if value and position_of(value) == tonumber(args[at + 1]) then
+        each('SADD', key .. ':likers', args, at + 3, n)
       end
+      at, k = at + 3 + n, k + 1
     end
   end
   return {'ok', 0}

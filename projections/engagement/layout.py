@@ -20,8 +20,8 @@ Caches (Redis), all in the bucket of the tweet, so that counts are read beside i
 - ``counts``: the sum, packed in ``PACKED.size`` bytes, with the position of the ``engagements``
   register that is in it;
 - ``counts…:sources``: the ``new-tweets`` registers that are in it, so that each is replaced once;
-- ``counts…:likers``: the users who like the tweet, as of that position, while ``COMPLETE`` is a
-  member. Integers only, so that small ones are packed (8 bytes a like).
+- ``counts…:likers``: the users who like the tweet, as of that position, and -1, which says that
+  none is missing. Integers only, so that small ones are packed (8 bytes a like).
 
 Bounded by: a row per fact; 34 bytes a tweet for readers; see ``Limits`` for the hot membership.
 """
@@ -75,7 +75,7 @@ COUNTS = "counts"
 """Kind of the cache entry."""
 
 TTL_MS = 86_400_000
-"""Life of a cached entry after it was last written and is in the store."""
+"""Life of a cached entry after it was last written."""
 
 IDS_PER_QUERY = 50
 """Partitions in one query of the store."""

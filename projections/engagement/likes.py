@@ -8,7 +8,7 @@
    and count here.
 4. Write the registers, *then* the memberships and lists: no membership is ever ahead of its
    register. Both are written even where the script had nothing left to do.
-5. Tell Redis, with the position: hot entries are in the store and may expire; cold ones are put.
+5. Tell Redis, with the position: what it counted is in the store; cold entries are put.
 
 Exactly-once effect: a register is a pure function of the log (see :mod:`.tally`), so the store
 needs no fence; Redis is fenced by the position in each entry, and by the bucket's position where
@@ -23,12 +23,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from events.slices import Record
-from events.types import TweetLiked
 from projections.base import RetryableError, StateLost
-from projections.bus import Argument, Command, RedisBus
+from projections.bus import Argument, Command, RedisBus, Reply
 from projections.cache import LEASE_SECONDS
 from projections.engagement.layout import (
     COUNTS,
@@ -39,11 +38,11 @@ from projections.engagement.layout import (
     Limits,
     pack,
 )
+from projections.engagement.lists import Lists
 from projections.engagement.tally import Touched, gather, recount
 from projections.keys import Keys
 from projections.positions import ARGUMENTS_PER_CALL_MAX, Effect, Positions
 from projections.store import Row, Store
-from projections.versions import latest
 
 TRIMS_MAX = 5
 """Rounds of trimming; two writers (one of them late) can only move an entry upwards."""
@@ -53,16 +52,9 @@ FEW_MEMBERS = 200
 
 _ENGAGE = ENGAGEMENT.name("murmur_engage")
 
-REGISTER = (
+_REGISTER = (
     "UPDATE {tallies} USING TIMESTAMP ? SET position = ?, likes = ?, views = ? "
     "WHERE tweet_id = ? AND source = ?"
-)
-_MEMBER = "INSERT INTO {likes} (tweet_id, user_id, event_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
-_LIKED_BY = (
-    "INSERT INTO {liked_by} (tweet_id, event_id, user_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
-)
-_LIKES_OF = (
-    "INSERT INTO {likes_of} (user_id, event_id, tweet_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
 )
 TALLIES = (
     "SELECT tweet_id, source, position, likes, views, replies, retweets, quotes FROM {tallies} "
@@ -83,13 +75,20 @@ class Engagements:
     """Applies records of ``engagements`` but for the position, which the unit moves."""
 
     def __init__(
-        self, bus: RedisBus, store: Store, keys: Keys, positions: Positions, limits: Limits
+        self,
+        bus: RedisBus,
+        store: Store,
+        keys: Keys,
+        positions: Positions,
+        limits: Limits,
+        lists: Lists,
     ) -> None:
         self._bus = bus
         self._store = store
         self._keys = keys
         self._positions = positions
         self._limits = limits
+        self._lists = lists
 
     async def apply(self, source: str, records: Sequence[Record]) -> list[Owned]:
         """Makes records durable; returns what Redis is to be told with the position.
@@ -106,7 +105,7 @@ class Engagements:
         counted.count(records)
         registers = hot | counted.registers
         await self._store.write(_register_rows(source, registers))  # 4
-        await self._store.write(list(member_rows(touched)))
+        await self._lists.write(touched)
         return [*self._durable(hot), *self._filled(counted)]  # 5
 
     async def _count_hot(
@@ -142,17 +141,18 @@ class Engagements:
         for tweet_id in touched:
             by_bucket.setdefault(self._keys.bucket(tweet_id), []).append(tweet_id)
         expected = self._positions.expected(source)
-        calls: list[tuple[int, list[int]]] = []
-        commands: list[Command] = []
+        asked: list[tuple[int, list[int]]] = []
+        tasks: list[asyncio.Task[list[Reply]]] = []
         for bucket, tweets in by_bucket.items():
+            head = (source, expected[bucket], token, LEASE_SECONDS * 1000)
             for part in _parts(tweets, touched):
-                head = (source, expected[bucket], token, LEASE_SECONDS * 1000)
-                commands.append(self._command(bucket, head, part, touched))
-                calls.append((bucket, part))
+                command = self._command(bucket, head, part, touched)
+                asked.append((bucket, part))
+                tasks.append(asyncio.create_task(self._ask(command)))
+                await asyncio.sleep(0)  # Redis works on this one while the next is made
+        replies = await asyncio.gather(*tasks)
         found: list[tuple[int, bytes | None]] = []
-        for (bucket, part), reply in zip(
-            calls, await self._bus.calls_strict(commands), strict=True
-        ):
+        for (bucket, part), reply in zip(asked, replies, strict=True):
             if reply[0] == b"lost":
                 raise StateLost(
                     f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{int(reply[1])}, "
@@ -160,6 +160,10 @@ class Engagements:
                 )
             found += zip(part, reply[1:], strict=True)
         return found
+
+    async def _ask(self, command: Command) -> list[Reply]:
+        (reply,) = await self._bus.calls_strict([command])
+        return cast("list[Reply]", reply)
 
     def _command(
         self, bucket: int, head: Sequence[Argument], part: list[int], touched: dict[int, Touched]
@@ -171,6 +175,7 @@ class Engagements:
             self._keys.positions(bucket),
             *[self._keys.of(COUNTS, tweet_id) for tweet_id in part],
             *head,
+            TTL_MS,
             self._limits.members_hot_max,
         ]
         for tweet_id in part:
@@ -182,22 +187,30 @@ class Engagements:
         return command
 
     def _durable(self, hot: dict[int, Likes]) -> Iterator[Owned]:
-        for tweet_id, register in hot.items():
-            operation = ("E", register.position, TTL_MS)
-            yield self._keys.bucket(tweet_id), ((self._keys.of(COUNTS, tweet_id),), operation)
+        by_bucket: dict[int, list[int]] = {}
+        for tweet_id in hot:
+            by_bucket.setdefault(self._keys.bucket(tweet_id), []).append(tweet_id)
+        for bucket, tweets in by_bucket.items():
+            for at in range(0, len(tweets), ARGUMENTS_PER_CALL_MAX):
+                part = tweets[at : at + ARGUMENTS_PER_CALL_MAX]
+                keys = [self._keys.of(COUNTS, tweet_id) for tweet_id in part]
+                positions = [hot[tweet_id].position for tweet_id in part]
+                yield bucket, (keys, ("E", len(part), *positions))
 
     def _filled(self, cold: _Cold) -> Iterator[Owned]:
         for tweet_id, register in cold.registers.items():
             bucket, key = self._keys.bucket(tweet_id), (self._keys.of(COUNTS, tweet_id),)
             counts = (register.position, register.likes, register.views)
-            yield bucket, (key, ("G", *counts, TTL_MS, cold.token, cold.entry(tweet_id)))
+            head = ("G", *counts, TTL_MS, cold.token, cold.entry(tweet_id))
             likers = cold.all_likers(tweet_id)
             if likers is None:
+                yield bucket, (key, (*head, -1))
                 continue
-            for at in range(0, len(likers), ARGUMENTS_PER_CALL_MAX):
+            first = likers[:ARGUMENTS_PER_CALL_MAX]
+            yield bucket, (key, (*head, len(first), *first))
+            for at in range(len(first), len(likers), ARGUMENTS_PER_CALL_MAX):
                 some = likers[at : at + ARGUMENTS_PER_CALL_MAX]
                 yield bucket, (key, ("F", register.position, len(some), *some))
-            yield bucket, (key, ("S", register.position, TTL_MS))
 
 
 class _Cold:
@@ -272,24 +285,9 @@ class _Cold:
 
 def _register_rows(source: str, registers: dict[int, Likes]) -> list[tuple[str, Sequence[Any]]]:
     return [
-        (REGISTER, (now.position, now.position, now.likes, now.views, tweet_id, source))
+        (_REGISTER, (now.position, now.position, now.likes, now.views, tweet_id, source))
         for tweet_id, now in registers.items()
     ]
-
-
-def member_rows(touched: dict[int, Touched]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yields the rows of memberships and lists; those of one tweet together, for cheap batches."""
-    for tweet_id, seen in touched.items():
-        for user_id, record in seen.last.items():
-            event = record.event
-            like_id = event.event_id if type(event) is TweetLiked else 0
-            yield _MEMBER, (tweet_id, user_id, like_id, latest(record.offset))
-        for user_id, record in seen.last.items():
-            event = record.event
-            if type(event) is TweetLiked:
-                at = latest(record.offset)
-                yield _LIKED_BY, (tweet_id, event.event_id, user_id, at)
-                yield _LIKES_OF, (user_id, event.event_id, tweet_id, at)
 
 
 def _parts(tweets: list[int], touched: dict[int, Touched]) -> Iterator[list[int]]:

@@ -43,10 +43,14 @@ class Touched:
 
     def split(self) -> tuple[list[int], list[int]]:
         """Returns the users who like the tweet after this, and those who do not."""
-        likers = [user for user, r in self.last.items() if type(r.event) is TweetLiked]
-        if len(likers) == len(self.last):
-            return likers, []
-        return likers, [user for user, r in self.last.items() if type(r.event) is TweetUnliked]
+        likers: list[int] = []
+        others: list[int] = []
+        for user, record in self.last.items():
+            (likers if type(record.event) is TweetLiked else others).append(user)
+        return likers, others
+
+
+_KINDS = frozenset((TweetLiked, TweetUnliked, TweetViewed))
 
 
 def gather(records: Iterable[Record], above: Mapping[int, int] | None = None) -> dict[int, Touched]:
@@ -59,19 +63,21 @@ def gather(records: Iterable[Record], above: Mapping[int, int] | None = None) ->
     found: dict[int, Touched] = {}
     for record in records:
         event = record.event
-        if not isinstance(event, TweetLiked | TweetUnliked | TweetViewed):
+        kind = type(event)
+        if kind not in _KINDS:
             continue
-        tweet_id = event.tweet_id
-        if above is not None and record.offset < above.get(tweet_id, record.offset + 1):
+        tweet_id: int = event.tweet_id  # type: ignore[attr-defined]
+        offset = record.offset
+        if above is not None and offset < above.get(tweet_id, offset + 1):
             continue
         touched = found.get(tweet_id)
         if touched is None:
-            touched = found[tweet_id] = Touched(record.offset)
-        touched.finish = record.offset + 1
-        if type(event) is TweetViewed:
+            touched = found[tweet_id] = Touched(offset)
+        touched.finish = offset + 1
+        if kind is TweetViewed:
             touched.views += 1
-        elif event.user_id is not None:
-            touched.last[event.user_id] = record
+        else:
+            touched.last[event.user_id] = record  # type: ignore[attr-defined]
     return found
 
 

@@ -18,6 +18,7 @@ from projections.bus import RedisBus
 from projections.engagement.children import Referrals
 from projections.engagement.layout import ENGAGEMENT, TABLES, Limits
 from projections.engagement.likes import Engagements
+from projections.engagement.lists import Lists
 from projections.keys import Keys
 from projections.positions import Effect, Positions
 from projections.store import Store
@@ -36,14 +37,21 @@ class Engagement:
     topics = TOPICS
 
     def __init__(
-        self, bus: RedisBus, store: Store, keys: Keys, limits: Limits | None = None
+        self,
+        bus: RedisBus,
+        store: Store,
+        keys: Keys,
+        limits: Limits | None = None,
+        lists: Lists | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._positions = Positions(
             bus, store, keys, commit=(ENGAGEMENT, "murmur_engagement_commit")
         )
-        self._engagements = Engagements(bus, store, keys, self._positions, limits or Limits())
+        self._engagements = Engagements(
+            bus, store, keys, self._positions, limits or Limits(), lists or Lists(store)
+        )
         self._referrals = Referrals(store, keys)
 
     async def open(self) -> None:

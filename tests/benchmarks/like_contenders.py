@@ -31,11 +31,10 @@ from infra import compose
 from infra.settings import Settings, load
 from projections.engagement.unit import Engagement
 from projections.keys import Keys
-from projections.store import Store
 from schemas import catalog
 from streams.settings import WorkerSettings
 from streams.worker import run_worker
-from tests.benchmarks.like_counting import NoLists
+from tests.benchmarks.like_counting import NoLists, Registers
 
 PIPELINE_EVENTS = 1000
 
@@ -75,9 +74,11 @@ class TimedEngagement(Engagement):
 async def worker(settings: Settings, generation: str, topic: str, events: int, lists: bool) -> None:
     """The whole path of a worker process."""
     async with compose.engines(settings) as on:
-        store: Store = on.store if lists else NoLists(on.store)
         keys = Keys(generation, generation, settings.buckets)
-        unit = TimedEngagement(on.bus, store, keys)
+        if lists:
+            unit = TimedEngagement(on.bus, on.store, keys)
+        else:
+            unit = TimedEngagement(on.bus, Registers(on.store), keys, lists=NoLists())
         unit.topics = frozenset({"engagements"})
         unit.clock = Clock(events)
         async with httpx.AsyncClient() as client:
