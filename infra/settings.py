@@ -24,7 +24,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -169,9 +168,6 @@ class Settings(BaseSettings):
     cassandra_heap_mb: PositiveInt = Field(1024, description="Heap of the local Cassandra, MiB")
     registry_heap_mb: PositiveInt = Field(384, description="Heap of the local registry, MiB")
     valkey_memory_mb: PositiveInt = Field(2048, description="maxmemory of the local Valkey, MiB")
-    valkey_zset_listpack_entries: NonNegativeInt = Field(
-        128, description="Sorted sets up to this long stay compact in the local Valkey"
-    )
     stack_usual_ports: bool = Field(
         True, description="Take the engines' usual ports when they are free; else any free ones"
     )

@@ -64,7 +64,7 @@ def engines(loaded: Loaded) -> list[Engine]:
     settings = loaded.settings
     return [
         Kafka(settings.kafka_heap_mb),
-        Valkey(settings.valkey_memory_mb, settings.valkey_zset_listpack_entries),
+        Valkey(settings.valkey_memory_mb),
         Cassandra(settings.cassandra_heap_mb),
         Registry(settings.registry_heap_mb),
     ]

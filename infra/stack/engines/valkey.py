@@ -42,8 +42,6 @@ save ""
 
 maxmemory {memory_mb}mb
 maxmemory-policy volatile-lru
-zset-max-listpack-entries {zset_listpack_entries}
-zset-max-listpack-value 64
 lua-time-limit 5000
 latency-monitor-threshold 50
 """
@@ -57,9 +55,8 @@ class Valkey:
     ports: ClassVar[dict[str, int]] = {"client": 6379, "bus": 16379}
     stop_grace_s = 10.0
 
-    def __init__(self, memory_mb: int, zset_listpack_entries: int) -> None:
+    def __init__(self, memory_mb: int) -> None:
         self._memory_mb = memory_mb
-        self._zset_listpack_entries = zset_listpack_entries
 
     def command(self, place: Place, stack: dict[str, str]) -> Command:
         """Write valkey.conf."""
@@ -71,7 +68,6 @@ class Valkey:
                 bus_port=place.ports["bus"],
                 data=place.data,
                 memory_mb=self._memory_mb,
-                zset_listpack_entries=self._zset_listpack_entries,
             )
         )
         return Command([str(server_binary()), str(config)])

@@ -176,13 +176,13 @@ async def test_an_engine_that_dies_is_reported_and_comes_back(own: Stack) -> Non
             "Valkey is back",
         )
         assert own.state.engines["valkey"].address == address
-        await Valkey(64, 128).probe(address)
+        await Valkey(64).probe(address)
         launcher.send_signal(signal.SIGINT)
         told = (await asyncio.to_thread(launcher.communicate))[1]
         assert "valkey was killed" in told
         assert "Ready to accept connections" in told  # of its last lines
         with pytest.raises(NotReadyError):
-            await Valkey(64, 128).probe(address)
+            await Valkey(64).probe(address)
 
 
 def test_an_engine_that_cannot_start_fails_the_start_with_its_reason(own: Stack) -> None:
