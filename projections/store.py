@@ -137,17 +137,18 @@ class Store:
         Raises:
             RetryableError: some of it may not be written.
         """
+        prepared = {cql: await self.prepare(cql) for cql in {cql for cql, _ in rows}}
         groups: dict[Any, list[BoundStatement]] = {}
+        batches: list[asyncio.Future[list[Row]]] = []
         for cql, values in rows:
-            bound = (await self.prepare(cql)).bind(values)
-            groups.setdefault(self._replica(bound), []).append(bound)
-        await asyncio.gather(
-            *(
-                self._run(_batch(group[at : at + BATCH_ROWS_MAX]))
-                for group in groups.values()
-                for at in range(0, len(group), BATCH_ROWS_MAX)
-            )
-        )
+            bound = prepared[cql].bind(values)
+            replica = self._replica(bound)
+            group = groups.setdefault(replica, [])
+            group.append(bound)
+            if len(group) == BATCH_ROWS_MAX:
+                batches.append(asyncio.ensure_future(self._run(_batch(groups.pop(replica)))))
+                await asyncio.sleep(0)  # the store works on this one while the next is made
+        await asyncio.gather(*batches, *(self._run(_batch(group)) for group in groups.values()))
 
     def _replica(self, bound: BoundStatement) -> Any:
         """Groups statements by first replica, so that a batch costs its coordinator no
