@@ -19,12 +19,19 @@ from projections.base import RetryableError, Unit
 from projections.store import Row, Store
 from tests.contracts.accounts_case import AccountsCase
 from tests.contracts.case import UnitCase, World
+from tests.contracts.engagement_case import ColdEngagementCase, EngagementCase
 from tests.contracts.history import TOPIC_ID, LogBuilder, slices
 from tests.contracts.timelines_case import TimelinesCase
 from tests.contracts.tweets_case import TweetsCase
 from tests.oracle import LogRecord
 
-CASES: tuple[UnitCase, ...] = (AccountsCase(), TweetsCase(), TimelinesCase())
+CASES: tuple[UnitCase, ...] = (
+    AccountsCase(),
+    TweetsCase(),
+    TimelinesCase(),
+    EngagementCase(),
+    ColdEngagementCase(),
+)
 SEEDS = (1, 2, 3)
 LOOKS = 4
 """How often readers look while a history is applied: a look at timelines costs seconds."""
