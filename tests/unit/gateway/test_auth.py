@@ -57,7 +57,7 @@ def test_what_is_issued_is_accepted() -> None:
         {"sub": "9223372036854775808"},
         {"sub": "alice"},
         {"sub": 7},
-        {"nbf": int(time.time()) + 600},
+        {"nbf": int(time.time()) + 86_400},
         {"scope": 7},
     ],
 )
