@@ -63,6 +63,8 @@ class Registry:
     async def register(self, subject: str, schema: AvroSchema) -> int:
         """Register one schema under a subject, with our compatibility.
 
+        Several processes may do so at once: one that comes second finds what the first made.
+
         Returns:
             The schema's id; the same one when it was registered before.
 
@@ -70,15 +72,27 @@ class Registry:
             RegistryUnavailable: The registry is away.
             SchemaRefused: An older version under this subject is not readable with it.
         """
-        known = await self._call("POST", f"/subjects/{subject}", _body(schema), absent_ok=True)
+        known = await self._known(subject, schema)
         if known is not None:
-            return int(known["id"])
-        body = {"compatibility": COMPATIBILITY}
-        await self._call("PUT", f"/config/{subject}", body)
+            return known
+        rule = ("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY})
+        configured = await self._send(*rule)
+        if configured.status_code == httpx.codes.CONFLICT:
+            # Apicurio makes or updates the rule, and another process made it in between.
+            configured = await self._send(*rule)
+        _answer(configured)
         added = await self._send("POST", f"/subjects/{subject}/versions", _body(schema))
         if added.status_code in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
+            known = await self._known(subject, schema)
+            if known is not None:
+                return known
             raise await self._refused(subject, schema, added)
         return int(_answer(added)["id"])
+
+    async def _known(self, subject: str, schema: AvroSchema) -> int | None:
+        """The schema's id when it is registered under the subject."""
+        found = await self._call("POST", f"/subjects/{subject}", _body(schema), absent_ok=True)
+        return None if found is None else int(found["id"])
 
     async def schema_of(self, schema_id: int) -> AvroSchema | None:
         """The schema of an id; ``None`` when the registry knows no such id.

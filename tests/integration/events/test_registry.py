@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import uuid
 
@@ -45,6 +46,15 @@ async def test_an_incompatible_schema_is_refused_with_its_field_named(registry: 
         await registry.register(subject, worse)
     assert caught.value.field == "why"
     assert caught.value.subject == subject
+
+
+async def test_many_that_register_at_once_all_get_the_same_id(registry: Registry) -> None:
+    schema = catalog.schemas()["TweetLiked"][0].schema
+    for _ in range(5):
+        subject = f"test-{uuid.uuid4()}"
+        ids = await asyncio.gather(*(registry.register(subject, schema) for _ in range(8)))
+        assert len(set(ids)) == 1
+        assert await registry.compatibility_of(subject) == COMPATIBILITY
 
 
 async def test_an_id_that_nobody_has_is_none(registry: Registry) -> None:
