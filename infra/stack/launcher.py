@@ -28,7 +28,8 @@ from typing import IO, Protocol
 from infra.settings import ADDRESS_OF, Loaded, Origin
 from infra.stack import ports, process, state
 from infra.stack.artifacts import Artifact, Progress, fetch, read_lock
-from infra.stack.engines.base import Engine, NotReadyError, Place
+from infra.stack.class_archive import ClassArchive, base_archive, dump_command
+from infra.stack.engines.base import Engine, NotReadyError, Place, class_path
 from infra.stack.engines.cassandra import Cassandra
 from infra.stack.engines.kafka import Kafka
 from infra.stack.engines.registry import Registry
@@ -40,6 +41,8 @@ PROBE_PAUSE_S = 0.15
 LAST_LINES = 12
 LEFTOVER_WAIT_S = 5.0
 LOG_KEPT_BYTES = 20 * 2**20
+# By itself, or by SIGTERM.
+JVM_ENDED_WELL = (0, 128 + signal.SIGTERM)
 
 
 class StackError(Exception):
@@ -96,6 +99,7 @@ class Launcher:
         self._reporter = reporter
         self._data_dir = loaded.settings.data_dir.resolve()
         self._cache = loaded.settings.engine_cache_dir
+        self._archives = self._cache / "classes"
         self._running: dict[str, _Running] = {}
         self._stopping = asyncio.Event()
         self._state = state.StackState()
@@ -171,6 +175,21 @@ class Launcher:
             await asyncio.to_thread(fetch, wanted, self._cache, mirror, self._reporter, stop)
         finally:
             stop.set()
+        if any(artifact.packaging == "jar" for artifact in wanted):
+            await self._archive_base()
+
+    async def _archive_base(self) -> None:
+        """Takes a second, once; without it every JVM starts all the same, only slower."""
+        base = base_archive(self._archives)
+        if base.exists():
+            return
+        self._archives.mkdir(parents=True, exist_ok=True)
+        partial = base.with_suffix(f".{os.getpid()}.partial")
+        try:
+            if await self._run_to_end(dump_command(partial), asyncio.subprocess.DEVNULL) == 0:
+                partial.replace(base)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _begin(self, before: state.StackState) -> None:
         me = process.Identity.of(os.getpid())
@@ -210,6 +229,12 @@ class Launcher:
             cache=self._cache,
             ports=current.ports,
             artifacts=artifacts,
+            archive=ClassArchive(
+                self._archives,
+                engine.name,
+                class_path(artifacts, self._cache),
+                engine.archives_classes,
+            ),
         )
         place.data.mkdir(parents=True, exist_ok=True)
         place.config.mkdir(parents=True, exist_ok=True)
@@ -254,7 +279,7 @@ class Launcher:
             )
 
     async def _run_to_end(
-        self, argv: list[str], output: IO[bytes], env: Mapping[str, str] | None = None
+        self, argv: list[str], output: IO[bytes] | int, env: Mapping[str, str] | None = None
     ) -> int:
         child = await process.start(argv, output, env)
         try:
@@ -352,6 +377,7 @@ class Launcher:
     async def _stop_one(self, running: _Running) -> None:
         current = self._state.engines[running.engine.name]
         orderly = await process.stop(running.process, running.engine.stop_grace_s)
+        running.place.archive.keep(running.process.returncode in JVM_ENDED_WELL)
         words = "" if orderly else f"killed after {running.engine.stop_grace_s:.0f} s"
         if current.phase != "dead":
             current.phase = "stopped"

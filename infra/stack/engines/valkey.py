@@ -53,6 +53,7 @@ class Valkey:
     name = "valkey"
     title = "Valkey"
     ports: ClassVar[dict[str, int]] = {"client": 6379, "bus": 16379}
+    archives_classes = False
     stop_grace_s = 10.0
 
     def __init__(self, memory_mb: int) -> None:
