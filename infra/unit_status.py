@@ -129,11 +129,11 @@ async def _unit(
         events_per_s=moved / BETWEEN_LOOKS_S,
         dead_letters=letters.get(unit.name, 0),
     )
-    found.problems.extend(_problems(found))
+    found.problems.extend(problems_of(found))
     return found
 
 
-def _problems(unit: UnitStatus) -> list[str]:
+def problems_of(unit: UnitStatus) -> list[str]:
     """What an operator should know, worst first."""
     words = [
         f"its position {at}@{position} is beyond the end of the log ({unit.ends[at]}): this state "
