@@ -92,10 +92,15 @@ def backfilled(key: bytes, floor: int, ids: Iterable[int]) -> Effect:
     return (key,), ("B", pack_ids([floor]), pack_ids(ids))
 
 
-async def floor_of(bus: RedisBus, key: bytes) -> int | None:
-    """Returns from which id upwards a timeline is complete; None when it is cold or being built."""
-    value: bytes = await bus.call("GETRANGE", key, 0, MARKER_BYTES - 1)
-    return _marker(value) if value[:1] == COMPLETE else None
+async def floors(bus: RedisBus, keys: Sequence[bytes]) -> list[int | None]:
+    """Returns from which id upwards each timeline is complete; None where it is not usable yet.
+
+    One round trip for all of them.
+    """
+    values: list[bytes] = await bus.calls_strict(
+        [("GETRANGE", key, 0, MARKER_BYTES - 1) for key in keys]
+    )
+    return [_marker(value) if value[:1] == COMPLETE else None for value in values]
 
 
 async def begin(bus: RedisBus, key: bytes) -> bytes | None:

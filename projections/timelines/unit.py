@@ -38,10 +38,10 @@ from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.positions import Effect
 from projections.store import Store
+from projections.timelines import marked
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.graph import Graph
 from projections.timelines.layout import CELEBRITY, HOME, TABLES, pack_ids
-from projections.timelines.marked import added, backfilled, floor_of
 from projections.timelines.tiers import Tiers
 from projections.unit import StoredUnit
 
@@ -142,7 +142,7 @@ class Timelines(StoredUnit):
             else:
                 found.append(timeline)
         for bucket, timelines in by_bucket.items():
-            effects.setdefault(bucket, []).extend(added(self._length, timelines))
+            effects.setdefault(bucket, []).extend(marked.added(self._length, timelines))
 
     async def _graph_changes(self, piece: Slice) -> Effects:
         await self._graph.record(piece.records)  # 1
@@ -153,35 +153,48 @@ class Timelines(StoredUnit):
                 if user is not None:
                     # Their cached answers were forgotten: their buckets' positions must move too.
                     effects.setdefault(self._keys.bucket(user), [])
-        celebrities = await self._tiers.celebrities()
-        follows = _new_follows(piece.records, celebrities)
-        for follower, operation in await asyncio.gather(
-            *(self._backfill(follower, followee) for follower, followee in follows)
-        ):
-            effects.setdefault(self._keys.bucket(follower), []).append(operation)  # 3
+        follows = _new_follows(piece.records, await self._tiers.celebrities())
+        for follower, effect in await self._backfills(follows):
+            effects.setdefault(self._keys.bucket(follower), []).append(effect)  # 3
         return effects
 
-    async def _backfill(self, follower: int, followee: int) -> tuple[int, Effect]:
-        """Reads a followee's tweets down to the follower's marker (2)."""
-        key = self._keys.of(HOME, follower)
-        floor = await floor_of(self._bus, key)
-        if floor is None:
-            # Cold, or being filled from facts that may lack this followee: a timeline that stands
+    async def _backfills(self, follows: dict[int, set[int]]) -> list[tuple[int, Effect]]:
+        """Reads the tweets of those newly followed down to their followers' markers (2)."""
+        followers = list(follows)
+        keys = [self._keys.of(HOME, follower) for follower in followers]
+        floors = await marked.floors(self._bus, keys)
+        warm = [
+            (follower, followee, key, floor)
+            for follower, key, floor in zip(followers, keys, floors, strict=True)
+            if floor is not None
+            for followee in follows[follower]
+        ]
+        found = await asyncio.gather(
+            *(self._authors.since(followee, floor, self._length) for _, followee, _, floor in warm)
+        )
+        effects = [
+            # Cold, or being filled from facts that may lack a followee: a timeline that stands
             # there by the time of the commit is begun again.
-            return follower, backfilled(key, NEWEST, ())
-        found = await self._authors.since(followee, floor, self._length)
-        if len(found) == self._length:
-            floor = found[-1].tweet_id
-        return follower, backfilled(key, floor, (entry.tweet_id for entry in found))
+            (follower, marked.backfilled(key, NEWEST, ()))
+            for follower, key, floor in zip(followers, keys, floors, strict=True)
+            if floor is None
+        ]
+        for (follower, _, key, floor), tweets in zip(warm, found, strict=True):
+            reached = tweets[-1].tweet_id if len(tweets) == self._length else floor
+            ids = (entry.tweet_id for entry in tweets)
+            effects.append((follower, marked.backfilled(key, reached, ids)))
+        return effects
 
 
-def _new_follows(records: Iterable[Record], pulled: frozenset[int]) -> list[tuple[int, int]]:
-    """Returns (follower, followee) of the follows in a slice whose followee is pushed."""
-    found = {
-        (event.user_id, event.target_user_id): None
-        for event in (record.event for record in records)
-        if isinstance(event, UserFollowed)
-        and event.user_id != event.target_user_id
-        and event.target_user_id not in pulled
-    }
-    return list(found)
+def _new_follows(records: Iterable[Record], pulled: frozenset[int]) -> dict[int, set[int]]:
+    """Returns the followees by follower of a slice's follows, without those who are pulled."""
+    found: dict[int, set[int]] = {}
+    for record in records:
+        event = record.event
+        if (
+            isinstance(event, UserFollowed)
+            and event.user_id != event.target_user_id
+            and event.target_user_id not in pulled
+        ):
+            found.setdefault(event.user_id, set()).add(event.target_user_id)
+    return found
