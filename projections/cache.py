@@ -63,6 +63,7 @@ class Cache:
         self._bus = bus
         self._keys = keys
         self._kind = kind
+        self._prefixes = [keys.prefix(kind, bucket) for bucket in range(keys.buckets)]
         self._load = load
         self.ttl_ms = ttl_seconds * 1000
 
@@ -75,7 +76,7 @@ class Cache:
 
         Hand the replies to :meth:`settle` with the same ids.
         """
-        return [("MGET", *[self.key(i) for i in group]) for group in self._grouped(ids)]
+        return self._reads(self._grouped(ids))
 
     async def settle(
         self, ids: Sequence[int], replies: Iterable[list[bytes | None]]
@@ -85,9 +86,21 @@ class Cache:
         Returns:
             Values by id; an id without a fact has no entry.
         """
+        return await self._settled(self._grouped(ids), replies)
+
+    def _reads(self, groups: Mapping[int, Sequence[int]]) -> list[Command]:
+        prefixes = self._prefixes
+        return [
+            ("MGET", *[b"%s%d" % (prefix, i) for i in group])
+            for prefix, group in ((prefixes[bucket], group) for bucket, group in groups.items())
+        ]
+
+    async def _settled(
+        self, groups: Mapping[int, Sequence[int]], replies: Iterable[list[bytes | None]]
+    ) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         missing: list[int] = []
-        for group, values in zip(self._grouped(ids), replies, strict=True):
+        for group, values in zip(groups.values(), replies, strict=True):
             for entity_id, value in zip(group, values, strict=True):
                 if value is None:
                     missing.append(entity_id)
@@ -106,12 +119,13 @@ class Cache:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return {}
-        replies = await self._bus.calls_strict(self.queries(wanted))
-        return await self.settle(wanted, replies)
+        groups = self._grouped(wanted)
+        replies = await self._bus.calls_strict(self._reads(groups))
+        return await self._settled(groups, replies)
 
     async def _fill(self, missing: Sequence[int]) -> dict[int, bytes]:
         token = secrets.token_hex(8)
-        groups = self._grouped(missing)
+        groups = list(self._grouped(missing).values())
         verdicts = await self._bus.calls_strict(  # 1
             [
                 (
@@ -153,9 +167,10 @@ class Cache:
         command.extend(loaded.get(i, b"") for i in ids)
         return command
 
-    def _grouped(self, ids: Sequence[int]) -> list[list[int]]:
+    def _grouped(self, ids: Sequence[int]) -> dict[int, list[int]]:
+        """Returns the ids by bucket."""
         groups: dict[int, list[int]] = {}
         bucket = self._keys.bucket
         for entity_id in ids:
             groups.setdefault(bucket(entity_id), []).append(entity_id)
-        return list(groups.values())
+        return groups

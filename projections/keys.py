@@ -63,6 +63,10 @@ class Keys:
             entity_id,
         )
 
+    def prefix(self, kind: str, bucket: int) -> bytes:
+        """Returns what :meth:`of` puts before an id of that bucket."""
+        return b"%s:%s:{%d}:" % (self.generation.encode(), kind.encode(), bucket)
+
     def positions(self, bucket: int) -> bytes:
         """Returns the key of a bucket's positions, a hash of source partition to next offset."""
         return self._positions[bucket]

@@ -192,9 +192,11 @@ class _View(Generic[T, U]):
         """Reads originals and authors; the originals' authors follow where they are not known."""
         originals = {tweet.retweet_of_id for _, tweet in kept if tweet.retweet_of_id}
         authors = {tweet.author_id for _, tweet in kept} - self._people.keys()
-        found, people = await asyncio.gather(
-            self._tweets.get(originals - self._originals.keys()), self._users.get(authors)
-        )
+        originals -= self._originals.keys()
+        if not originals:
+            self._people.update(await self._users.get(authors))
+            return
+        found, people = await asyncio.gather(self._tweets.get(originals), self._users.get(authors))
         self._originals.update(found)
         self._people.update(people)
         others = {tweet.author_id for tweet in found.values()} - self._people.keys() - authors

@@ -33,12 +33,14 @@ class Shown:
         found = await self._reader.get(ids)  # 1
         kept = [(tweet_id, found[tweet_id]) for tweet_id in ids if tweet_id in found]
         originals = {tweet.retweet_of_id for _, tweet in kept if tweet.retweet_of_id}
-        read, _ = await asyncio.gather(  # 2
-            self._reader.get(originals - self.originals.keys()),
-            self._learn(tweet.author_id for _, tweet in kept),
-        )
-        self.originals.update(read)
-        await self._learn(tweet.author_id for tweet in read.values())  # 3
+        originals -= self.originals.keys()
+        authors = [tweet.author_id for _, tweet in kept]
+        if originals:
+            read, _ = await asyncio.gather(self._reader.get(originals), self._learn(authors))  # 2
+            self.originals.update(read)
+            await self._learn(tweet.author_id for tweet in read.values())  # 3
+        else:
+            await self._learn(authors)  # 2
         self.tweets += [pair for pair in kept if self._can_show(pair[1])]
 
     async def _learn(self, authors: Iterable[int]) -> None:
