@@ -95,7 +95,6 @@ LOGBACK = """\
   <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%d{ISO8601} %-5level %logger{0}: %msg%n%ex{6}</pattern></encoder>
   </appender>
-  <logger name="org.apache.cassandra.service.CassandraDaemon" level="INFO"/>
   <logger name="org.apache.cassandra.service.StartupChecks" level="ERROR"/>
   <logger name="org.apache.cassandra.utils.NativeLibrary" level="ERROR"/>
   <root level="WARN"><appender-ref ref="OUT"/></root>
