@@ -47,13 +47,16 @@ local function trim(key, keep)
   if string.sub(value, 1, 1) ~= 'F' then return end
   local cut = #value - keep * ID
   local high, low = parts(value, 2)
+  local raised = false
   for at = MARKER + 1, cut, ID do
     local h, l = parts(value, at)
-    if h > high or (h == high and l > low) then high, low = h, l end
+    if h > high or (h == high and l >= low) then high, low, raised = h, l, true end
   end
-  -- One above the highest; ids have fewer than 63 bits, so this cannot overflow.
-  low = low + 1
-  if low == 4294967296 then high, low = high + 1, 0 end
+  if raised then
+    -- One above the highest; ids have fewer than 63 bits, so this cannot overflow.
+    low = low + 1
+    if low == 4294967296 then high, low = high + 1, 0 end
+  end
   local from = struct.pack('<I4I4', low, high)
   redis.call('SET', key, 'F' .. from .. string.sub(value, cut + 1), 'KEEPTTL')
 end
