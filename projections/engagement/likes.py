@@ -86,6 +86,7 @@ class Engagements:
         self._bus = bus
         self._store = store
         self._keys = keys
+        self._prefixes = [keys.prefix(COUNTS, bucket) for bucket in range(keys.buckets)]
         self._positions = positions
         self._limits = limits
         self._lists = lists
@@ -106,7 +107,7 @@ class Engagements:
         registers = hot | counted.registers
         await self._store.write(_register_rows(source, registers))  # 4
         await self._lists.write(touched)
-        return [*self._durable(hot), *self._filled(counted)]  # 5
+        return [*_durable(hot, touched), *self._filled(counted)]  # 5
 
     async def _count_hot(
         self, source: str, records: Sequence[Record], touched: dict[int, Touched], token: str
@@ -138,8 +139,11 @@ class Engagements:
         self, source: str, touched: dict[int, Touched], token: str
     ) -> list[tuple[int, bytes | None]]:
         by_bucket: dict[int, list[int]] = {}
-        for tweet_id in touched:
-            by_bucket.setdefault(self._keys.bucket(tweet_id), []).append(tweet_id)
+        bucket_of, prefixes = self._keys.bucket, self._prefixes
+        for tweet_id, seen in touched.items():
+            seen.bucket = bucket_of(tweet_id)
+            seen.key = b"%s%d" % (prefixes[seen.bucket], tweet_id)
+            by_bucket.setdefault(seen.bucket, []).append(tweet_id)
         expected = self._positions.expected(source)
         asked: list[tuple[int, list[int]]] = []
         tasks: list[asyncio.Task[list[Reply]]] = []
@@ -173,7 +177,7 @@ class Engagements:
             _ENGAGE,
             1 + len(part),
             self._keys.positions(bucket),
-            *[self._keys.of(COUNTS, tweet_id) for tweet_id in part],
+            *[touched[tweet_id].key for tweet_id in part],
             *head,
             TTL_MS,
             self._limits.members_hot_max,
@@ -185,17 +189,6 @@ class Engagements:
             command += likers
             command += others
         return command
-
-    def _durable(self, hot: dict[int, Likes]) -> Iterator[Owned]:
-        by_bucket: dict[int, list[int]] = {}
-        for tweet_id in hot:
-            by_bucket.setdefault(self._keys.bucket(tweet_id), []).append(tweet_id)
-        for bucket, tweets in by_bucket.items():
-            for at in range(0, len(tweets), ARGUMENTS_PER_CALL_MAX):
-                part = tweets[at : at + ARGUMENTS_PER_CALL_MAX]
-                keys = [self._keys.of(COUNTS, tweet_id) for tweet_id in part]
-                positions = [hot[tweet_id].position for tweet_id in part]
-                yield bucket, (keys, ("E", len(part), *positions))
 
     def _filled(self, cold: _Cold) -> Iterator[Owned]:
         for tweet_id, register in cold.registers.items():
@@ -281,6 +274,17 @@ class _Cold:
         users = list(self._touched[tweet_id].last)
         rows = await store.execute(_SOME_MEMBERS, (tweet_id, users))
         self._likers[tweet_id] = {user_id for _, user_id, event_id in rows if event_id}
+
+
+def _durable(hot: dict[int, Likes], touched: dict[int, Touched]) -> Iterator[Owned]:
+    by_bucket: dict[int, list[int]] = {}
+    for tweet_id in hot:
+        by_bucket.setdefault(touched[tweet_id].bucket, []).append(tweet_id)
+    for bucket, tweets in by_bucket.items():
+        for at in range(0, len(tweets), ARGUMENTS_PER_CALL_MAX):
+            part = tweets[at : at + ARGUMENTS_PER_CALL_MAX]
+            keys = [touched[tweet_id].key for tweet_id in part]
+            yield bucket, (keys, ("E", len(part), *[hot[tweet_id].position for tweet_id in part]))
 
 
 def _register_rows(source: str, registers: dict[int, Likes]) -> list[tuple[str, Sequence[Any]]]:

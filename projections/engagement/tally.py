@@ -31,15 +31,19 @@ class Touched:
         finish: Offset after its last record.
         views: How often it was seen.
         last: The last like or unlike of each user.
+        bucket: Of the tweet; set by whoever first needs it.
+        key: Of the tweet's entry; set with the bucket.
     """
 
-    __slots__ = ("finish", "first", "last", "views")
+    __slots__ = ("bucket", "finish", "first", "key", "last", "views")
 
     def __init__(self, first: int) -> None:
         self.first = first
         self.finish = first
         self.views = 0
         self.last: dict[int, Record] = {}
+        self.bucket = -1
+        self.key = b""
 
     def split(self) -> tuple[list[int], list[int]]:
         """Returns the users who like the tweet after this, and those who do not."""
