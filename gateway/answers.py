@@ -66,6 +66,16 @@ class Place(_Answer, frozen=True, kw_only=True):
     woeid: str = ""
 
 
+class TweetMetrics(_Answer, frozen=True, kw_only=True):
+    """Counts of a tweet; of a retweet see the original's."""
+
+    retweet_count: int
+    reply_count: int
+    like_count: int
+    quote_count: int
+    impression_count: int
+
+
 class Tweet(_Answer, frozen=True, kw_only=True):
     """A tweet; what does not apply is left out. A retweet's text is empty: see the original."""
 
@@ -81,6 +91,7 @@ class Tweet(_Answer, frozen=True, kw_only=True):
     referenced_tweets: list[TweetReference] = []
     geo: Place | None = None
     source: str = ""
+    public_metrics: TweetMetrics
 
 
 class Included(_Answer, frozen=True, kw_only=True):
@@ -160,6 +171,30 @@ class Retweeted(_Answer, frozen=True, kw_only=True):
     """Whether the retweet holds."""
 
     retweeted: bool
+
+
+class Liked(_Answer, frozen=True, kw_only=True):
+    """Whether the like holds."""
+
+    liked: bool
+
+
+class Viewed(_Answer, frozen=True, kw_only=True):
+    """How many tweets were seen; those that are gone do not count."""
+
+    viewed: int
+
+
+class LikedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of like commands."""
+
+    data: Liked
+
+
+class ViewedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of a report of what was seen."""
+
+    data: Viewed
 
 
 class FollowingAnswer(_Answer, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from gateway.limits import (
     MEDIA_MAX,
     NAME_CODE_POINTS_MAX,
     URL_CODE_POINTS_MAX,
+    VIEWS_MAX,
 )
 
 Meta = msgspec.Meta
@@ -107,3 +108,9 @@ class Target(_Sent, frozen=True, kw_only=True):
     """Body of ``POST /api/users/{me}/follow``, ``block`` and ``mute``."""
 
     target_user_id: IdText
+
+
+class SeenTweets(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/tweets/views``."""
+
+    tweet_ids: Annotated[list[IdText], Meta(min_length=1, max_length=VIEWS_MAX)]

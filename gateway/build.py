@@ -13,6 +13,7 @@ from gateway.app import Gateway
 from gateway.auth import Tokens
 from gateway.commands.appending import Appender
 from gateway.commands.checks import Checks
+from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
@@ -20,12 +21,13 @@ from gateway.cursors import Cursors
 from gateway.health import Check, Health
 from gateway.limits import WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
+from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routes import Handlers, table
-from gateway.services import Accounts, Authors, Graph, Home, Log, Minter, Tweets
+from gateway.services import Accounts, Authors, Engagement, Graph, Home, Log, Minter, Tweets
 from gateway.waits import UnitReads, Waits
 
 
@@ -37,6 +39,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         minter: Makes ids.
         accounts: Reads users.
         tweets: Reads tweets.
+        engagement: Reads likes and what else refers to tweets.
         authors: Reads author timelines.
         graph: Reads follows, blocks and mutes.
         home: Reads home timelines.
@@ -53,6 +56,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     minter: Minter
     accounts: Accounts
     tweets: Tweets
+    engagement: Engagement
     authors: Authors
     graph: Graph
     home: Home
@@ -77,6 +81,9 @@ def build(services: Services) -> tuple[Gateway, Health]:
         users=UserQueries(accounts, graph),
         tweets=TweetQueries(services.tweets, accounts, services.authors, cursors),
         graph=GraphQueries(accounts, graph, cursors),
+        engagement=EngagementQueries(
+            services.engagement, services.tweets, accounts, graph, cursors
+        ),
         timeline=TimelineQueries(services.home, cursors),
         user_commands=UserCommands(
             accounts=accounts,
@@ -88,6 +95,9 @@ def build(services: Services) -> tuple[Gateway, Health]:
             tokens=services.tokens,
         ),
         tweet_commands=TweetCommands(checks, minter, appender),
+        engagement_commands=EngagementCommands(
+            checks, services.tweets, services.engagement, minter, appender
+        ),
         graph_commands=GraphCommands(checks, graph, minter, appender),
         health=health,
     )

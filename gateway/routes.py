@@ -12,6 +12,7 @@ from gateway.answers import (
     BlockingAnswer,
     DeletedAnswer,
     FollowingAnswer,
+    LikedAnswer,
     MutingAnswer,
     RegisteredAnswer,
     RetweetedAnswer,
@@ -19,8 +20,10 @@ from gateway.answers import (
     TweetPage,
     UserAnswer,
     UserPage,
+    ViewedAnswer,
 )
-from gateway.bodies import NewTweet, NewUser, ProfileEdit, Target
+from gateway.bodies import NewTweet, NewUser, ProfileEdit, SeenTweets, Target
+from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
@@ -28,14 +31,16 @@ from gateway.health import Health
 from gateway.http import Request, Response
 from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.openapi import document
+from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routing import Access, Parameter, Route
 
-ACCOUNTS, TWEETS, TIMELINES = "accounts", "tweets", "timelines"
-ALL = (ACCOUNTS, TWEETS, TIMELINES)
+ACCOUNTS, TWEETS, TIMELINES, ENGAGEMENT = "accounts", "tweets", "timelines", "engagement"
+COUNTED = (ACCOUNTS, TWEETS, ENGAGEMENT)
+ALL = (*COUNTED, TIMELINES)
 PROFILES = (ACCOUNTS, TIMELINES)
 
 _COUNT = Parameter(
@@ -56,16 +61,24 @@ class Handlers(NamedTuple):
     users: UserQueries
     tweets: TweetQueries
     graph: GraphQueries
+    engagement: EngagementQueries
     timeline: TimelineQueries
     user_commands: UserCommands
     tweet_commands: TweetCommands
     graph_commands: GraphCommands
+    engagement_commands: EngagementCommands
     health: Health
 
 
 def table(handlers: Handlers, version: str) -> list[Route]:
     """Returns the routes."""
-    api = [*_users(handlers), *_tweets(handlers), *_graph(handlers), *_timelines(handlers)]
+    api = [
+        *_users(handlers),
+        *_tweets(handlers),
+        *_engagement(handlers),
+        *_graph(handlers),
+        *_timelines(handlers),
+    ]
     operators = _operators(handlers.health)
     openapi = Route(
         method="GET",
@@ -146,7 +159,7 @@ def _tweets(handlers: Handlers) -> list[Route]:
             path="/api/tweets/{id}",
             handler=read.by_id,
             summary="A tweet by id",
-            units=(ACCOUNTS, TWEETS),
+            units=COUNTED,
             answer=TweetAnswer,
         ),
         Route(
@@ -176,6 +189,59 @@ def _tweets(handlers: Handlers) -> list[Route]:
             access=Access.WRITE,
             units=ALL,
             answer=RetweetedAnswer,
+        ),
+    ]
+
+
+def _engagement(handlers: Handlers) -> list[Route]:
+    write, read = handlers.engagement_commands, handlers.engagement
+    lists = [
+        ("tweets/{id}/liking_users", read.liking_users, "Who likes a tweet", UserPage),
+        ("tweets/{id}/retweeted_by", read.retweeted_by, "Who retweeted a tweet", UserPage),
+        ("tweets/{id}/quotes", read.quotes, "Quotes of a tweet", TweetPage),
+        ("tweets/{id}/replies", read.replies, "Replies to a tweet", TweetPage),
+        ("users/{id}/likes", read.likes, "What a user likes, the newest like first", TweetPage),
+    ]
+    commands = [
+        ("POST", "{id}/like", write.like, "Like a tweet; of a retweet the original", 201),
+        ("DELETE", "{id}/like", write.unlike, "Take a like back", 200),
+    ]
+    return [
+        *(
+            Route(
+                method=method,
+                path=f"/api/tweets/{path}",
+                handler=handler,
+                summary=summary,
+                access=Access.WRITE,
+                units=COUNTED,
+                answer=LikedAnswer,
+                status=status,
+            )
+            for method, path, handler, summary, status in commands
+        ),
+        Route(
+            method="POST",
+            path="/api/tweets/views",
+            handler=write.views,
+            summary="Say which tweets were seen",
+            access=Access.WRITE,
+            units=(ACCOUNTS, TWEETS),
+            body=SeenTweets,
+            answer=ViewedAnswer,
+            status=202,
+        ),
+        *(
+            Route(
+                method="GET",
+                path=f"/api/{path}",
+                handler=handler,
+                summary=summary,
+                units=ALL if page is UserPage else COUNTED,
+                answer=page,
+                query=_PAGE,
+            )
+            for path, handler, summary, page in lists
         ),
     ]
 

@@ -14,6 +14,7 @@ from events.position import Position
 from events.types import Event
 from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
+from projections.engagement.read import Page
 from projections.timelines.authors import Merge
 from projections.timelines.layout import Relations
 from projections.tweets.layout import TweetFragment
@@ -66,6 +67,26 @@ class Tweets(Protocol):
 
     async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
         """Returns the tweets of those ids that exist; their authors may be inactive."""
+        ...
+
+
+class Engagement(Protocol):
+    """Likes, replies, retweets and quotes; ``projections.engagement.read``."""
+
+    async def liked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
+        """Returns which of the tweets the user likes."""
+        ...
+
+    async def liked_by(self, tweet_id: int, below: int, limit: int) -> Page:
+        """Returns who likes a tweet, the newest like first, by the likes' event ids."""
+        ...
+
+    async def likes_of(self, user_id: int, below: int, limit: int) -> Page:
+        """Returns what a user likes, the newest like first, by the likes' event ids."""
+        ...
+
+    async def children(self, tweet_id: int, kind: str, below: int, limit: int) -> Page:
+        """Returns the replies, retweets or quotes of a tweet, newest first."""
         ...
 
 

@@ -29,6 +29,9 @@ from projections.accounts.unit import NAME as ACCOUNTS
 from projections.accounts.unit import Accounts
 from projections.base import Unit
 from projections.bus import RedisBus
+from projections.engagement.read import EngagementReader
+from projections.engagement.unit import NAME as ENGAGEMENT
+from projections.engagement.unit import Engagement
 from projections.keys import Keys
 from projections.positions import AppliedPositions
 from projections.store import Store
@@ -177,10 +180,15 @@ def _timelines(on: Engines) -> Timelines:
     )
 
 
+def _engagement(on: Engines) -> Engagement:
+    return Engagement(on.bus, on.store, on.keys(ENGAGEMENT))
+
+
 UNITS: dict[str, Callable[[Engines], Unit]] = {
     ACCOUNTS: _accounts,
     TWEETS: _tweets,
     TIMELINES: _timelines,
+    ENGAGEMENT: _engagement,
 }
 """The units there are, by name."""
 
@@ -193,6 +201,11 @@ def accounts_reader(on: Engines) -> AccountsReader:
 def tweets_reader(on: Engines) -> TweetsReader:
     """The tweets unit's reading side."""
     return TweetsReader(on.bus, on.store, on.keys(TWEETS))
+
+
+def engagement_reader(on: Engines) -> EngagementReader:
+    """The engagement unit's reading side."""
+    return EngagementReader(on.bus, on.store, on.keys(ENGAGEMENT))
 
 
 def timelines_reader(on: Engines) -> TimelinesReader:

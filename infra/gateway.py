@@ -30,6 +30,7 @@ from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
 from gateway.health import Check
 from gateway.metrics import GatewayMetrics
+from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from gateway.server import Server
 from infra import compose
@@ -140,13 +141,15 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
             for name, make in compose.UNITS.items()
         }
         timelines = compose.timelines_reader(on)
-        accounts, tweets = compose.accounts_reader(on), compose.tweets_reader(on)
+        accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
+        tweets = CountedTweets(on.bus, compose.tweets_reader(on), engagement)
         gateway, health = build(
             Services(
                 log=log,
                 minter=minter,
                 accounts=accounts,
                 tweets=tweets,
+                engagement=engagement,
                 authors=timelines.authors,
                 graph=timelines.graph,
                 home=HomeTimelines(timelines, tweets, accounts),

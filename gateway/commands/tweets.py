@@ -19,6 +19,7 @@ from gateway.limits import TWEET_CODE_POINTS_MAX
 from gateway.pages import one
 from gateway.problems import conflict, forbidden, invalid, not_found
 from gateway.services import Minter
+from projections.engagement.layout import NOTHING, metrics_json
 from projections.text.language import detect
 from projections.text.length import length, normalise
 from projections.tweets.layout import TweetFragment, pack
@@ -77,7 +78,9 @@ class TweetCommands:
 
     async def _append_post(self, request: Request, event: TweetPosted) -> Response:
         event, position = await self._appender.append(request, event)
-        return answer(one(TweetFragment.unpack(pack(event)).body), position)
+        return answer(
+            one(TweetFragment.unpack(pack(event)).body + b"," + metrics_json(NOTHING)), position
+        )
 
     async def _new_tweet(self, user_id: int, text: str, body: NewTweet) -> TweetPosted:
         await self._checks.active(user_id)

@@ -19,7 +19,7 @@ from infra.prepare import prepare
 from infra.settings import Settings
 from infra.stack import ports
 
-UNITS = ("accounts", "tweets", "timelines")
+UNITS = ("accounts", "tweets", "timelines", "engagement")
 READY_SECONDS_MAX = 60.0
 TIMEOUT_SECONDS = 20.0
 

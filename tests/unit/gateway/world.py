@@ -24,11 +24,15 @@ from gateway.http import Request, Response
 from gateway.metrics import GatewayMetrics
 from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
+from projections.engagement.layout import Counts, metrics_json
+from projections.engagement.read import Entry as Engaged
+from projections.engagement.read import Page
 from projections.fragments import rfc3339
 from projections.timelines.authors import Merge
 from projections.timelines.layout import Entry, Relations
 from projections.tweets.layout import TweetFragment, pack
 from tests.oracle import LogRecord, Oracle, Profile
+from tests.oracle_engagement import EngagementOracle
 
 STARTED_MS = 1_700_000_000_000
 KEY = new_private_key()
@@ -37,8 +41,9 @@ KEY = new_private_key()
 class FakeLog:
     """One partition a topic; what is appended is applied at once, except what ``held`` names."""
 
-    def __init__(self, oracle: Oracle) -> None:
+    def __init__(self, oracle: Oracle, engaged: EngagementOracle) -> None:
         self.oracle = oracle
+        self.engaged = engaged
         self.ends: dict[str, int] = {}
         self.events: list[Event] = []
         self.keys: dict[str, tuple[Event, bytes | None, Position]] = {}
@@ -56,6 +61,7 @@ class FakeLog:
         self.events.append(event)
         if topic not in self.held:
             self.oracle.feed(LogRecord(topic, 0, offset, event))
+            self.engaged.feed(LogRecord(topic, 0, offset, event))
             self.applied[f"{topic}/0"] = offset + 1
         return position
 
@@ -133,16 +139,48 @@ class FakeAccounts:
 
 
 class FakeTweets:
-    def __init__(self, oracle: Oracle) -> None:
+    def __init__(self, oracle: Oracle, engaged: EngagementOracle) -> None:
         self._oracle = oracle
+        self._engaged = engaged
 
     async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
         posted, deleted = self._oracle._posted, self._oracle._deleted
         return {
-            tweet: TweetFragment.unpack(pack(posted[tweet]))
+            tweet: TweetFragment.unpack(pack(posted[tweet]) + b"," + self._metrics(tweet))
             for tweet in ids
             if tweet in posted and (posted[tweet].user_id, tweet) not in deleted
         }
+
+    def _metrics(self, tweet: int) -> bytes:
+        likes, views, replies, retweets, quotes = self._engaged.counts(tweet)
+        return metrics_json(Counts(retweets, replies, likes, quotes, views))
+
+
+class FakeEngagement:
+    """Lists by the oracle; the n-th like of a list stands at the id 1000 - n."""
+
+    def __init__(self, oracle: EngagementOracle) -> None:
+        self._oracle = oracle
+
+    async def liked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
+        return {tweet for tweet in tweet_ids if user_id in self._oracle.liked_by(tweet)}
+
+    async def liked_by(self, tweet_id: int, below: int, limit: int) -> Page:
+        users = self._oracle.liked_by(tweet_id)
+        return _listed([Engaged(1000 - n, u, tweet_id) for n, u in enumerate(users)], below, limit)
+
+    async def likes_of(self, user_id: int, below: int, limit: int) -> Page:
+        liked = self._oracle.likes_of(user_id)
+        return _listed([Engaged(1000 - n, user_id, t) for n, t in enumerate(liked)], below, limit)
+
+    async def children(self, tweet_id: int, kind: str, below: int, limit: int) -> Page:
+        found = self._oracle.children(tweet_id, kind)
+        return _listed([Engaged(child, author, child) for child, author in found], below, limit)
+
+
+def _listed(entries: list[Engaged], below: int, limit: int) -> Page:
+    found = [entry for entry in entries if entry.at < below]
+    return Page(found[:limit], found[limit - 1].at if len(found) > limit else None)
 
 
 class FakeGraph:
@@ -233,20 +271,23 @@ class World:
         self, wait_seconds_max: float = 0.2, checks: Mapping[str, Check] | None = None
     ) -> None:
         self.oracle = Oracle()
-        self.log = FakeLog(self.oracle)
+        self.engaged = EngagementOracle()
+        self.log = FakeLog(self.oracle, self.engaged)
         self.tokens = Tokens(KEY)
         self.metrics = GatewayMetrics(CollectorRegistry())
-        accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle)
+        accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle, self.engaged)
         topics = {
             "accounts": frozenset({"users", "usernames"}),
             "tweets": frozenset({"new-tweets"}),
             "timelines": frozenset({"new-tweets", "social-graph"}),
+            "engagement": frozenset({"new-tweets", "engagements"}),
         }
         services = Services(
             log=self.log,
             minter=FakeMinter(),
             accounts=accounts,
             tweets=tweets,
+            engagement=FakeEngagement(self.engaged),
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),
             home=FakeHome(self.oracle, tweets, accounts),
