@@ -21,6 +21,7 @@ from gateway.cursors import Cursors
 from gateway.health import Check, Health
 from gateway.limits import WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
+from gateway.openings import Openings
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.timeline import TimelineQueries
@@ -43,6 +44,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         authors: Reads author timelines.
         graph: Reads follows, blocks and mutes.
         home: Reads home timelines.
+        openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
         cursor_secret: A secret that all gateway processes share.
@@ -60,6 +62,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     authors: Authors
     graph: Graph
     home: Home
+    openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
     cursor_secret: bytes
@@ -84,7 +87,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
         engagement=EngagementQueries(
             services.engagement, services.tweets, accounts, graph, cursors
         ),
-        timeline=TimelineQueries(services.home, cursors),
+        timeline=TimelineQueries(services.home, cursors, services.openings),
         user_commands=UserCommands(
             accounts=accounts,
             graph=graph,

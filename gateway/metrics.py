@@ -61,6 +61,13 @@ class GatewayMetrics:
             ("unit",),
             registry=registry,
         )
+        # `failed` rises while the log is away: nobody is told, and it is tried again later.
+        self.openings = Counter(
+            "murmur_gateway_openings_total",
+            "Openings of a home timeline to be said to the log, by outcome.",
+            ("outcome",),
+            registry=registry,
+        )
         # Bugs: each is in the log with its request id.
         self.errors = Counter(
             "murmur_gateway_errors_total",

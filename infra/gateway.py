@@ -30,6 +30,7 @@ from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
 from gateway.health import Check
 from gateway.metrics import GatewayMetrics
+from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from gateway.server import Server
@@ -143,6 +144,8 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         timelines = compose.timelines_reader(on)
         accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
         tweets = CountedTweets(on.bus, compose.tweets_reader(on), engagement)
+        metrics = GatewayMetrics(REGISTRY)
+        openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
         gateway, health = build(
             Services(
                 log=log,
@@ -153,11 +156,12 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 authors=timelines.authors,
                 graph=timelines.graph,
                 home=HomeTimelines(timelines, tweets, accounts),
+                openings=openings,
                 units=units,
                 tokens=_tokens(settings, key),
                 cursor_secret=key,
                 checks=_checks(on, units),
-                metrics=GatewayMetrics(REGISTRY),
+                metrics=metrics,
                 version=_version(),
             )
         )
@@ -172,6 +176,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         await stop.wait()
         health.draining = True
         await server.stop()
+        await openings.close()
 
 
 def _version() -> str:

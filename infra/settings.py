@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     # Processes.
     gateway_host: str = Field("127.0.0.1", description="Address the gateway listens on")
     gateway_port: Port = Field(8080, description="Port the gateway listens on")
+    timeline_opened_hours: PositiveFloat = Field(
+        6.0, description="Hours in which a gateway process logs a user's openings once"
+    )
     gateway_workers: PositiveInt = Field(1, description="Gateway processes")
     token_key_file: Path | None = Field(
         None, description="Key that signs tokens (default: token.key in data_dir)"

@@ -22,6 +22,7 @@ from gateway.build import Services, build
 from gateway.health import Check
 from gateway.http import Request, Response
 from gateway.metrics import GatewayMetrics
+from gateway.openings import Openings
 from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.engagement.layout import Counts, metrics_json
@@ -36,6 +37,7 @@ from tests.oracle_engagement import EngagementOracle
 
 STARTED_MS = 1_700_000_000_000
 KEY = new_private_key()
+PERIOD_SECONDS = 3600.0
 
 
 class FakeLog:
@@ -275,6 +277,8 @@ class World:
         self.log = FakeLog(self.oracle, self.engaged)
         self.tokens = Tokens(KEY)
         self.metrics = GatewayMetrics(CollectorRegistry())
+        minter = FakeMinter()
+        self.openings = Openings(self.log, minter, self.metrics, PERIOD_SECONDS)
         accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle, self.engaged)
         topics = {
             "accounts": frozenset({"users", "usernames"}),
@@ -284,13 +288,14 @@ class World:
         }
         services = Services(
             log=self.log,
-            minter=FakeMinter(),
+            minter=minter,
             accounts=accounts,
             tweets=tweets,
             engagement=FakeEngagement(self.engaged),
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),
             home=FakeHome(self.oracle, tweets, accounts),
+            openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,
             cursor_secret=b"secret",
