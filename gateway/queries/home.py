@@ -21,14 +21,14 @@ on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from projections.timelines.authors import NEWEST
 from projections.timelines.layout import Relations
-from projections.timelines.read import Home, TimelinesReader
+from projections.timelines.read import TimelinesReader
 
 STEPS_MAX = 12
 """Batches of candidates for one page; filtering seldom takes more than two."""
@@ -83,6 +83,40 @@ class Users(Protocol[U_co]):
         ...
 
 
+class Source(Protocol):
+    """Candidates of one reader's timeline: home (``projections.timelines.read``), or a list's."""
+
+    @property
+    def user_id(self) -> int:
+        """The reader."""
+        ...
+
+    @property
+    def relations(self) -> Relations:
+        """What decides which of the candidates the reader sees."""
+        ...
+
+    @property
+    def below(self) -> int:
+        """Everything at or above this id has been yielded."""
+        ...
+
+    @property
+    def authors(self) -> frozenset[int]:
+        """Those whose tweets are candidates."""
+        ...
+
+    async def step(self) -> list[int]:
+        """Returns the next candidates, newest first; an empty list when there are no more."""
+        ...
+
+    async def retweets_of(
+        self, originals: Collection[int], authors: Sequence[int]
+    ) -> dict[int, list[tuple[int, int]]]:
+        """Returns (retweet id, author) by original, newest first, deleted ones among them."""
+        ...
+
+
 class HomePage(msgspec.Struct, Generic[T, U], frozen=True):
     """One page of a home timeline.
 
@@ -116,22 +150,33 @@ class HomeTimelines(Generic[T, U]):
         start = NEWEST if below is None else below
         wanted = int(count * OVERFETCH) + 1
         home = await self._timelines.home(user_id, start, wanted)
-        view = _View(home, self._tweets, self._users, start)
-        for _ in range(STEPS_MAX):
-            candidates = await home.step()  # 1
-            if not candidates:
-                return view.page(count, None)
-            await view.take(candidates)
-            # One more than the page holds shows that there is a next page.
-            if len(view.shown) > count:
-                return view.page(count, view.shown[count - 1][0])
-        return view.page(count, home.below)
+        return await read_page(home, self._tweets, self._users, start, count)
+
+
+async def read_page(
+    source: Source, tweets: Tweets[T], users: Users[U], start: int, count: int
+) -> HomePage[T, U]:
+    """Returns up to ``count`` of what the reader sees of a source that was opened under ``start``.
+
+    Raises:
+        RetryableError: Redis or the store is away.
+    """
+    view = _View(source, tweets, users, start)
+    for _ in range(STEPS_MAX):
+        candidates = await source.step()  # 1
+        if not candidates:
+            return view.page(count, None)
+        await view.take(candidates)
+        # One more than the page holds shows that there is a next page.
+        if len(view.shown) > count:
+            return view.page(count, view.shown[count - 1][0])
+    return view.page(count, source.below)
 
 
 class _View(Generic[T, U]):
     """What one reader sees of the candidates so far."""
 
-    def __init__(self, home: Home, tweets: Tweets[T], users: Users[U], start: int) -> None:
+    def __init__(self, home: Source, tweets: Tweets[T], users: Users[U], start: int) -> None:
         self._home = home
         self._tweets = tweets
         self._users = users
