@@ -21,12 +21,13 @@ local function admit(positions, source, expected, finish, move)
   return nil
 end
 
--- A marked timeline is a string: a marker of 9 bytes, then ids of 8 bytes each (little-endian), in
+-- A marked timeline is a string: a marker of 13 bytes, then ids of 8 bytes each (little-endian), in
 -- the order in which they came, possibly repeated; whoever reads sorts. The marker is
---   'F' id      complete from id upwards; below it the store is read
+--   'F' id n    complete from id upwards, below it the store is read; the first n ids (4 bytes) are
+--               those that it was filled with, what follows was added since
 --   'B' token   a reader is filling it; it collects what is added meanwhile
 -- Nothing is added where there is no marker, so a lost timeline is not made to look warm.
-local MARKER, ID = 9, 8
+local MARKER, FILLED, ID = 13, 10, 8
 
 -- Ids exceed 2^53: they are compared as two numbers of 32 bits.
 local function parts(bytes, at)
@@ -57,8 +58,9 @@ local function trim(key, keep)
     low = low + 1
     if low == 4294967296 then high, low = high + 1, 0 end
   end
-  local from = struct.pack('<I4I4', low, high)
-  redis.call('SET', key, 'F' .. from .. string.sub(value, cut + 1), 'KEEPTTL')
+  local filled = math.max(0, struct.unpack('<I4', value, FILLED) - (cut - MARKER) / ID)
+  local marker = 'F' .. struct.pack('<I4I4I4', low, high, filled)
+  redis.call('SET', key, marker .. string.sub(value, cut + 1), 'KEEPTTL')
 end
 
 -- Trimming waits until a quarter more than `keep` has come, so that it costs little per id.
@@ -126,8 +128,8 @@ end
 local function finish_timeline(keys, args)
   local value = redis.call('GET', keys[1])
   if not value or string.sub(value, 1, MARKER) ~= 'B' .. args[1] then return 0 end
-  local filled = 'F' .. args[3] .. args[4] .. string.sub(value, MARKER + 1)
-  redis.call('SET', keys[1], filled, 'PX', args[2])
+  local marker = 'F' .. args[3] .. struct.pack('<I4', #args[4] / ID)
+  redis.call('SET', keys[1], marker .. args[4] .. string.sub(value, MARKER + 1), 'PX', args[2])
   return 1
 end
 

@@ -16,7 +16,7 @@ change nothing:
   so that it is the highest of them. A follow is in force when its id is above it.
 
 Caches (Redis), by bucket of their owner: ``relations``, ``followers``, ``follower_count`` (leases),
-``timeline`` and ``celebrity_tweets`` (marked timelines, see ``effects.lua``).
+``home`` and ``celebrity`` (marked timelines, see ``effects.lua``).
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ NO_REPLY = 0
 REPLY_TO_UNKNOWN = -1
 """``reply_to_user_id`` of a reply to somebody whom the post did not name."""
 
-HOME = "timeline"
-CELEBRITY = "celebrity_tweets"
+HOME = "home"
+CELEBRITY = "celebrity"
+"""Kinds of marked timelines. Another layout of these needs other names, so that two releases never
+write to one key (decision 0060)."""
+
 CELEBRITY_TIER = "celebrity"
 
 TIMELINE_TTL_SECONDS = 30 * 86_400

@@ -1,6 +1,6 @@
 """Marked timelines: cached ids that say from where upwards they are complete.
 
-A string of 8 bytes per id behind a marker of 9; ``effects.lua`` keeps the rules. Ids stand in the
+A string of 8 bytes per id behind a marker of 13; ``effects.lua`` keeps the rules. Ids stand in the
 order in which they came, so that adding is an APPEND whatever the length (decision 0005 has the
 figures beside a sorted set); a reader sorts what is nearly sorted already. A reader that finds a
 timeline cold
@@ -25,7 +25,8 @@ from projections.functions import EFFECTS
 from projections.positions import Effect
 from projections.timelines.layout import BUILD_SECONDS, TIMELINE_TTL_SECONDS, pack_ids, unpack_ids
 
-MARKER_BYTES = 9
+MARKER_BYTES, ID_BYTES = 13, 8
+_FLOOR_END = 9
 COMPLETE, BUILDING = b"F", b"B"
 
 TIMELINES_PER_EFFECT_MAX = 2_000
@@ -41,11 +42,13 @@ class Window(msgspec.Struct, frozen=True):
         ids: Newest first, under the cursor and from the marker upwards.
         floor: Complete from this id upwards; None when the timeline is cold.
         more: The timeline holds more ids, under the last one.
+        value: The timeline itself, for :func:`filled`; None when the ids were read from the store.
     """
 
     ids: list[int]
     floor: int | None
     more: bool
+    value: bytes | None = None
 
 
 COLD = Window([], None, False)
@@ -69,9 +72,15 @@ def window(value: bytes | None, below: int, limit: int) -> Window:
             break
         if not found or tweet_id != found[-1]:
             if len(found) == limit:
-                return Window(found, floor, True)
+                return Window(found, floor, True, value)
             found.append(tweet_id)
-    return Window(found, floor, False)
+    return Window(found, floor, False, value)
+
+
+def filled(value: bytes) -> frozenset[int]:
+    """Returns which ids of a timeline it was filled with; the others were added since."""
+    count = int.from_bytes(value[_FLOOR_END:MARKER_BYTES], "little")
+    return frozenset(unpack_ids(value[MARKER_BYTES : MARKER_BYTES + count * ID_BYTES]))
 
 
 def added(keep: int, timelines: Sequence[tuple[bytes, bytes]]) -> Iterator[Effect]:
@@ -120,4 +129,4 @@ async def finish(bus: RedisBus, key: bytes, token: bytes, floor: int, ids: Seque
 
 
 def _marker(value: bytes) -> int:
-    return int.from_bytes(value[1:MARKER_BYTES], "little")
+    return int.from_bytes(value[1:_FLOOR_END], "little")

@@ -26,6 +26,8 @@ from gateway.queries.home import HomeTimelines
 from projections.base import Unit
 from projections.timelines.authors import NEWEST
 from projections.timelines.graph import GraphEvent
+from projections.timelines.layout import HOME
+from projections.timelines.marked import MARKER_BYTES
 from projections.timelines.read import TimelinesReader
 from projections.timelines.unit import Timelines
 from tests.contracts.case import UnitCase, World
@@ -127,11 +129,9 @@ class TimelinesCase(UnitCase):
             )
         ]
         keys = world.keys(self.name)
-        lengths = await world.bus.calls_strict(
-            [("STRLEN", keys.of("timeline", user)) for user in users]
-        )
+        lengths = await world.bus.calls_strict([("STRLEN", keys.of(HOME, user)) for user in users])
         # Trimmed when a quarter more has come; one slice adds at most nine here.
-        assert all(length <= 9 + 8 * (TIMELINE_LENGTH * 1.25 + 9) for length in lengths)
+        assert all(length <= MARKER_BYTES + 8 * (TIMELINE_LENGTH * 1.25 + 9) for length in lengths)
         return sum(counts)
 
     def size_max(self, history: list[LogRecord]) -> int:
