@@ -1,4 +1,4 @@
-"""The marker of a cached timeline, on a real Valkey: how far it reaches, what it was filled with."""
+"""The marker of a cached timeline, on a real Valkey: its reach, and what it was filled with."""
 
 from __future__ import annotations
 
