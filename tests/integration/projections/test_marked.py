@@ -9,6 +9,7 @@ import pytest
 from projections.bus import RedisBus
 from projections.functions import EFFECTS
 from projections.keys import Keys
+from projections.positions import Effect
 from projections.timelines import marked
 from projections.timelines.authors import NEWEST
 from projections.timelines.layout import HOME, pack_ids
@@ -56,7 +57,7 @@ class Timeline:
     async def backfill(self, floor: int, *ids: int) -> None:
         await self._commit(marked.backfilled(self.key, BASE + floor, [BASE + i for i in ids]))
 
-    async def _commit(self, *effects: marked.Effect) -> None:
+    async def _commit(self, *effects: Effect) -> None:
         for keys, operation in effects:
             positions = self._keys.positions(self._keys.bucket(7))
             position = ("new-tweets/0", self._offset, self._offset + 1, 1)
