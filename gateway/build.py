@@ -24,11 +24,22 @@ from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
+from gateway.queries.mentions import MentionQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routes import Handlers, table
-from gateway.services import Accounts, Authors, Engagement, Graph, Home, Log, Minter, Tweets
+from gateway.services import (
+    Accounts,
+    Authors,
+    Engagement,
+    Graph,
+    Home,
+    Log,
+    Mentions,
+    Minter,
+    Tweets,
+)
 from gateway.waits import UnitReads, Waits
 
 
@@ -40,6 +51,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         minter: Makes ids.
         accounts: Reads users.
         tweets: Reads tweets.
+        mentions: Reads whom tweets speak to.
         engagement: Reads likes and what else refers to tweets.
         authors: Reads author timelines.
         graph: Reads follows, blocks and mutes.
@@ -58,6 +70,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     minter: Minter
     accounts: Accounts
     tweets: Tweets
+    mentions: Mentions
     engagement: Engagement
     authors: Authors
     graph: Graph
@@ -83,6 +96,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
     handlers = Handlers(
         users=UserQueries(accounts, graph),
         tweets=TweetQueries(services.tweets, accounts, services.authors, cursors),
+        mentions=MentionQueries(services.mentions, services.tweets, accounts, graph, cursors),
         graph=GraphQueries(accounts, graph, cursors),
         engagement=EngagementQueries(
             services.engagement, services.tweets, accounts, graph, cursors

@@ -33,10 +33,12 @@ from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.openapi import document
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
+from gateway.queries.mentions import MentionQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routing import Access, Parameter, Route
+from gateway.talk_routes import talk
 
 ACCOUNTS, TWEETS, TIMELINES, ENGAGEMENT = "accounts", "tweets", "timelines", "engagement"
 COUNTED = (ACCOUNTS, TWEETS, ENGAGEMENT)
@@ -60,6 +62,7 @@ class Handlers(NamedTuple):
 
     users: UserQueries
     tweets: TweetQueries
+    mentions: MentionQueries
     graph: GraphQueries
     engagement: EngagementQueries
     timeline: TimelineQueries
@@ -78,6 +81,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *_engagement(handlers),
         *_graph(handlers),
         *_timelines(handlers),
+        *talk(handlers.mentions),
     ]
     operators = _operators(handlers.health)
     openapi = Route(

@@ -18,6 +18,7 @@ from projections.engagement.read import Page
 from projections.timelines.authors import Merge
 from projections.timelines.layout import Relations
 from projections.tweets.layout import TweetFragment
+from projections.tweets.mentions import Addressee, Candidates
 
 
 class Log(Protocol):
@@ -67,6 +68,14 @@ class Tweets(Protocol):
 
     async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
         """Returns the tweets of those ids that exist; their authors may be inactive."""
+        ...
+
+
+class Mentions(Protocol):
+    """Who is spoken to; ``projections.tweets.mentions``."""
+
+    async def page(self, addressees_of: Sequence[Addressee], below: int, limit: int) -> Candidates:
+        """Returns ids of tweets that may speak to any of the addressees, newest first."""
         ...
 
 

@@ -38,6 +38,7 @@ from projections.store import Store
 from projections.timelines.read import TimelinesReader
 from projections.timelines.unit import NAME as TIMELINES
 from projections.timelines.unit import Timelines
+from projections.tweets.mentions import MentionsReader
 from projections.tweets.read import TweetsReader
 from projections.tweets.unit import NAME as TWEETS
 from projections.tweets.unit import Tweets
@@ -201,6 +202,11 @@ def accounts_reader(on: Engines) -> AccountsReader:
 def tweets_reader(on: Engines) -> TweetsReader:
     """The tweets unit's reading side."""
     return TweetsReader(on.bus, on.store, on.keys(TWEETS))
+
+
+def mentions_reader(on: Engines) -> MentionsReader:
+    """The tweets unit's lists of whom tweets speak to."""
+    return MentionsReader(on.store)
 
 
 def engagement_reader(on: Engines) -> EngagementReader:

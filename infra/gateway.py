@@ -152,6 +152,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 minter=minter,
                 accounts=accounts,
                 tweets=tweets,
+                mentions=compose.mentions_reader(on),
                 engagement=engagement,
                 authors=timelines.authors,
                 graph=timelines.graph,

@@ -22,6 +22,9 @@ The sentences
 - A reply is a tweet with ``reply_to_id``.
 - home(u): see `Oracle.home`. A user timeline: see `Oracle.user_timeline`.
 - A username belongs to its first claimant in the partition until the holder releases it.
+- A tweet speaks to the first ten names in its text (`@name`, without regard to case), and to whom
+  it answers unless that is its author; a retweet speaks to nobody. A name stands for a user when it
+  is his profile's and he holds it, in tweets whose ids are above that of his claim's event.
 """
 
 from __future__ import annotations
@@ -50,6 +53,9 @@ from events.types import (
     UserUnfollowed,
     UserUnmuted,
 )
+from projections.text.entities import parse
+
+NAMES_PER_TWEET = 10
 
 
 class LogRecord(NamedTuple):
@@ -91,7 +97,7 @@ class Oracle:
         self._last_block: dict[tuple[int, int], int] = {}  # (smaller id, larger id) -> event id
         self._blocking: dict[int, set[int]] = defaultdict(set)
         self._muting: dict[int, set[int]] = defaultdict(set)
-        self._holders: dict[str, int] = {}
+        self._holders: dict[str, tuple[int, int]] = {}  # name -> user, event id of the claim
         for record in records:
             self.feed(record)
 
@@ -114,9 +120,9 @@ class Oracle:
             case TweetDeleted():
                 self._deleted.add((event.user_id, event.tweet_id))
             case UsernameClaimed(username_key=key, user_id=user):
-                self._holders.setdefault(key, user)
+                self._holders.setdefault(key, (user, event.event_id))
             case UsernameReleased(username_key=key, user_id=user):
-                if self._holders.get(key) == user:
+                if self.holder(key) == user:
                     del self._holders[key]
             case _:
                 self._apply_graph(event)
@@ -181,7 +187,7 @@ class Oracle:
 
     def holder(self, username: str) -> int | None:
         """The user who holds this name, compared without case."""
-        return self._holders.get(username.casefold())
+        return self._holders.get(username.casefold(), (None, 0))[0]
 
     # --- graph ---
 
@@ -286,6 +292,35 @@ class Oracle:
                 retweeted.add(tweet.retweet_of_id)
             found.append(tweet.tweet_id)
         return found[:limit]
+
+    def mentions(self, user: int, reader: int | None = None) -> list[int]:
+        """Ids of tweets by others that speak to a user, newest first, as ``reader`` sees them.
+
+        Minus what nobody may see, and authors with a block between them and the reader or whom he
+        mutes. Without a reader it is the user himself who reads.
+        """
+        viewer = user if reader is None else reader
+        found = [
+            tweet_id
+            for tweet_id, tweet in self._posted.items()
+            if self._speaks_to(user, tweet)
+            and self.tweet(tweet_id) is not None
+            and not self._hidden_from(viewer, tweet.user_id)
+        ]
+        return sorted(found, reverse=True)
+
+    def _speaks_to(self, user: int, tweet: TweetPosted) -> bool:
+        if tweet.user_id == user or tweet.retweet_of_id is not None:
+            return False
+        if tweet.reply_to_user_id == user:
+            return True
+        profile = self._profiles.get(user)
+        name = profile.username.casefold() if profile else ""
+        holder, claim_id = self._holders.get(name, (None, 0))
+        if holder != user or tweet.tweet_id <= claim_id:
+            return False
+        names = [mention.username.casefold() for mention in parse(tweet.text).mentions]
+        return name in list(dict.fromkeys(names))[:NAMES_PER_TWEET]
 
     def shows(self, user: int, tweet: TweetPosted) -> bool:
         """Whether the viewer's own filters let a visible tweet through."""

@@ -113,8 +113,13 @@ class _Tweet(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str = ""
 
 
-def pack(event: TweetPosted) -> bytes:
-    """Builds the fragment of a tweet: once, when it is applied; no read parses it again."""
+def pack(event: TweetPosted, parsed: entities.Entities | None = None) -> bytes:
+    """Builds the fragment of a tweet: once, when it is applied; no read parses it again.
+
+    Args:
+        event: The post.
+        parsed: The entities of its text, where they are known already.
+    """
     header = _HEADER.pack(
         event.user_id,
         event.conversation_id,
@@ -134,7 +139,7 @@ def pack(event: TweetPosted) -> bytes:
         conversation_id=str(event.conversation_id),
         lang=event.lang or UNDETERMINED,
         in_reply_to_user_id=str(event.reply_to_user_id) if event.reply_to_user_id else "",
-        entities=entities.parse(event.text),
+        entities=entities.parse(event.text) if parsed is None else parsed,
         attachments=_Attachments(event.media_ids) if event.media_ids else None,
         referenced_tweets=_references(event),
         geo=_geo(event.geo) if event.geo is not None else None,

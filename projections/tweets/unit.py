@@ -1,6 +1,7 @@
 """The tweets unit's writing side: a slice of ``new-tweets`` becomes rows by tweet id.
 
-1. Build each post's fragment (entities, JSON) and empty each deleted one.
+1. Build each post's fragment (entities, JSON) and what it comes to in the lists of those whom it
+   speaks to (:mod:`.mentions`); empty each deleted one.
 2. Write the rows at QUORUM, in grouped batches.
 3. Forget the cached fragments and move the position, in one script per bucket.
 
@@ -14,12 +15,18 @@ Bounded by: ``ROWS_MAX`` fragments in memory at once; the store's batch and in-f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from events.slices import Record, Slice
 from events.types import TweetDeleted, TweetPosted
 from projections import versions
+from projections.bus import RedisBus
+from projections.keys import Keys
 from projections.positions import Effect, forget
+from projections.store import Store
+from projections.text import entities
+from projections.tweets import mentions
 from projections.tweets.layout import DELETED, TABLES, TWEET, WRITE, pack
 from projections.unit import StoredUnit
 
@@ -29,7 +36,7 @@ TOPICS = frozenset({"new-tweets"})
 ROWS_MAX = 2048
 """Rows built before they are written; a slice may hold more records than should be held twice."""
 
-Row = tuple[str, tuple[int, int, bytes, int]]
+Row = tuple[str, tuple[int, int, bytes, int]] | mentions.Row
 
 
 class Tweets(StoredUnit):
@@ -37,12 +44,20 @@ class Tweets(StoredUnit):
 
     name = NAME
     topics = TOPICS
-    tables = TABLES
+    tables: ClassVar[Mapping[str, str]] = {**TABLES, **mentions.TABLES}
+
+    def __init__(
+        self, bus: RedisBus, store: Store, keys: Keys, *, span_bits: int = mentions.SPAN_BITS
+    ) -> None:
+        super().__init__(bus, store, keys)
+        self._span_bits = span_bits
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice; the tweets in it are readable when this returns."""
         for begin in range(0, len(piece.records), ROWS_MAX):
-            await self._store.write(list(_rows(piece.records[begin : begin + ROWS_MAX])))  # 1, 2
+            records = piece.records[begin : begin + ROWS_MAX]
+            rows = dict.fromkeys(_rows(records, self._span_bits))  # 1; many spans are the same
+            await self._store.write(list(rows))  # 2
         effects: dict[int, list[Effect]] = {}
         bucket, key = self._keys.bucket, self._keys.of
         for record in piece.records:
@@ -53,13 +68,15 @@ class Tweets(StoredUnit):
         await self._positions.commit(piece, effects)  # 3
 
 
-def _rows(records: list[Record]) -> Iterator[Row]:
-    """Yields the statement and values of each record that says something of a tweet."""
+def _rows(records: list[Record], span_bits: int) -> Iterator[Row]:
+    """Yields the statements and values of each record that says something of a tweet."""
     for record in records:
         event = record.event
         if isinstance(event, TweetPosted):
             at = versions.first(record.offset)
-            yield WRITE, (event.tweet_id, event.user_id, pack(event), at)
+            parsed = entities.parse(event.text)
+            yield WRITE, (event.tweet_id, event.user_id, pack(event, parsed), at)
+            yield from mentions.rows(event, parsed, span_bits)
         elif isinstance(event, TweetDeleted):
             at = versions.latest(record.offset)
             yield WRITE, (event.tweet_id, event.user_id, DELETED, at)

@@ -34,6 +34,7 @@ from projections.timelines.layout import Entry, Relations
 from projections.tweets.layout import TweetFragment, pack
 from tests.oracle import LogRecord, Oracle, Profile
 from tests.oracle_engagement import EngagementOracle
+from tests.unit.gateway.talk_fakes import FakeMentions
 
 STARTED_MS = 1_700_000_000_000
 KEY = new_private_key()
@@ -291,6 +292,7 @@ class World:
             minter=minter,
             accounts=accounts,
             tweets=tweets,
+            mentions=FakeMentions(self.oracle),
             engagement=FakeEngagement(self.engaged),
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),

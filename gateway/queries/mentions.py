@@ -1,0 +1,99 @@
+"""``GET /api/users/{id}/mentions``: tweets that speak to a user, newest first.
+
+They speak to him by the name that he holds, since he claimed it, or by answering him. Left out:
+what nobody may see, his own, and authors whom the reader mutes or with whom there is a block.
+
+The lists give candidates and the tweets decide (``projections.tweets.mentions``). Bounded by
+``STEPS_MAX`` rounds of reading for a page; one that was left short carries a cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from gateway.cursors import Cursors
+from gateway.http import Request, Response
+from gateway.pages import page, page_count
+from gateway.problems import not_found
+from gateway.queries.places import place_below, seal_place
+from gateway.queries.visible import Shown, includes
+from gateway.services import Accounts, Graph, Mentions, Tweets
+from projections.tweets.layout import TweetFragment
+from projections.tweets.mentions import Addressee, addressees, of_name, of_user
+
+STEPS_MAX = 8
+
+
+class _Named(msgspec.Struct):
+    username: str
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+class MentionQueries:
+    """Handler of mentions timelines."""
+
+    def __init__(
+        self,
+        mentions: Mentions,
+        tweets: Tweets,
+        accounts: Accounts,
+        graph: Graph,
+        cursors: Cursors,
+    ) -> None:
+        self._mentions = mentions
+        self._tweets = tweets
+        self._accounts = accounts
+        self._graph = graph
+        self._cursors = cursors
+
+    async def by_user(self, request: Request) -> Response:
+        """``GET /api/users/{id}/mentions``."""
+        user: int = request.params["id"]
+        count = page_count(request)
+        route = f"mentions/{user}"
+        below = place_below(self._cursors, request, route)
+        sought, relations = await asyncio.gather(
+            self._sought(user), self._graph.relations_of(request.user_id)
+        )
+        shown = Shown(self._tweets, self._accounts)
+        kept: list[tuple[int, TweetFragment]] = []
+        for _ in range(STEPS_MAX):
+            part = await self._mentions.page(sought, below, count + 1)
+            below, seen = part.floor, len(shown.tweets)
+            await shown.add(part.ids)
+            kept += [
+                (tweet_id, tweet)
+                for tweet_id, tweet in shown.tweets[seen:]
+                if tweet.author_id not in relations.blocked | relations.muted | {user}
+                and _speaks_to(sought, tweet_id, tweet)
+            ]
+            if len(kept) > count or below == 0:
+                break
+        tweets = kept[:count]
+        if len(kept) > count:
+            below = tweets[-1][0]
+        cursor = seal_place(self._cursors, request, route, below) if below else None
+        bodies = [tweet.body for _, tweet in tweets]
+        return page(bodies, cursor, includes(tweets, shown.originals, shown.users))
+
+    async def _sought(self, user: int) -> list[Addressee]:
+        """Returns what the user is spoken to by: answers, and his name since he claimed it."""
+        found = await self._accounts.get([user])
+        if user not in found:
+            raise not_found(f"user {user}")
+        username = _NAMED.decode(found[user].body + b"}").username
+        claim = await self._accounts.claim_of(username.casefold())
+        sought = [Addressee(of_user(user))]
+        if claim is not None and claim.user_id == user:
+            sought.append(Addressee(of_name(username), claim.event_id))
+        return sought
+
+
+def _speaks_to(sought: list[Addressee], tweet_id: int, tweet: TweetFragment) -> bool:
+    """Asks the tweet that stands: rows of mentions may be of another post of its id."""
+    said = addressees(tweet)
+    return any(whom.key in said and tweet_id > whom.above for whom in sought)
