@@ -25,13 +25,13 @@ The sentences
 - A tweet speaks to the first ten names in its text (`@name`, without regard to case), and to whom
   it answers unless that is its author; a retweet speaks to nobody. A name stands for a user when it
   is his profile's and he holds it, in tweets whose ids are above that of his claim's event.
+- Likes, views and what refers to a tweet: the sentences of `tests/oracle_engagement.py`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import msgspec
 
@@ -54,17 +54,12 @@ from events.types import (
     UserUnmuted,
 )
 from projections.text.entities import parse
+from tests.oracle_engagement import EngagementOracle, TweetCounts
+from tests.oracle_log import LogRecord
 
 NAMES_PER_TWEET = 10
 
-
-class LogRecord(NamedTuple):
-    """One event with its place in the log; ``topic`` is the logical name (no prefix)."""
-
-    topic: str
-    partition: int
-    offset: int
-    event: Event
+__all__ = ["LogRecord", "Oracle", "Profile", "TweetCounts"]
 
 
 class Profile(msgspec.Struct, kw_only=True):
@@ -98,6 +93,7 @@ class Oracle:
         self._blocking: dict[int, set[int]] = defaultdict(set)
         self._muting: dict[int, set[int]] = defaultdict(set)
         self._holders: dict[str, tuple[int, int]] = {}  # name -> user, event id of the claim
+        self._engagement = EngagementOracle()
         for record in records:
             self.feed(record)
 
@@ -110,6 +106,7 @@ class Oracle:
             return
         self._next_offset[source] = record.offset + 1
         self._apply(record.event)
+        self._engagement.feed(record)
 
     def _apply(self, event: Event) -> None:
         match event:
@@ -166,7 +163,25 @@ class Oracle:
             case UserErased(user_id=user):
                 self._inactive[user] = "erased"
             case _:
-                pass  # likes, views and activity are no part of these sentences
+                pass  # activity is no part of these sentences; likes and views are fed beside
+
+    # --- engagement ---
+
+    def counts(self, tweet: int) -> TweetCounts:
+        """Likes, views, replies, retweets and quotes of a tweet, whoever may see it."""
+        return self._engagement.counts(tweet)
+
+    def liked_by(self, tweet: int) -> list[int]:
+        """Users who like a tweet, the newest like first."""
+        return self._engagement.liked_by(tweet)
+
+    def likes_of(self, user: int) -> list[int]:
+        """Tweets that a user likes, the newest like first."""
+        return self._engagement.likes_of(user)
+
+    def children(self, parent: int, kind: str) -> list[tuple[int, int]]:
+        """Replies, retweets or quotes of a tweet with their authors, newest first."""
+        return self._engagement.children(parent, kind)
 
     # --- accounts ---
 

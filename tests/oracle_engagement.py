@@ -1,8 +1,9 @@
 """The oracle's part for engagement: counts and lists, as plain Python over the records of the log.
 
-Like `tests/oracle.py`: it keeps facts, and works every answer out anew when asked. Order inside a
-partition is the order of offsets; a record that was fed before changes nothing; the order in which
-partitions are fed never changes an answer.
+The part of `tests/oracle.py` that answers for likes, views and children; tests of the unit use it
+alone. It keeps facts, and works every answer out anew when asked. Order inside a partition is the
+order of offsets; a record that was fed before changes nothing; the order in which partitions are
+fed never changes an answer.
 
 The sentences
 - A user likes a tweet when the last of TweetLiked and TweetUnliked by him about it is a like. (All
@@ -28,7 +29,7 @@ from events.types import (
     TweetUnliked,
     TweetViewed,
 )
-from tests.oracle import LogRecord
+from tests.oracle_log import LogRecord
 
 
 class TweetCounts(NamedTuple):

@@ -37,7 +37,7 @@ def worker(
     Each unit gets COUNT processes, which share its topics' partitions. Exit status 1 when a
     process ended for a reason that starting it again would not cure.
 
-    Example: `murmur worker accounts tweets timelines --count 2`
+    Example: `murmur worker timelines engagement --count 2`
     """
     unknown = [unit for unit in units if unit not in compose.UNITS]
     if unknown:

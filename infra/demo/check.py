@@ -1,8 +1,9 @@
-"""Whole home timelines over HTTP against the oracle's, and why they differ where they do."""
+"""Home timelines and counts over HTTP against the oracle's, and why they differ where they do."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -88,6 +89,46 @@ async def compare(
         tweets += len(expected)
         progress(checked)
     return Outcome(checked, tweets, differences)
+
+
+class CountsOutcome(msgspec.Struct, frozen=True):
+    """What a comparison of counts found.
+
+    Attributes:
+        checked: Tweets compared.
+        differences: A line for each that differs.
+    """
+
+    checked: int
+    differences: list[str]
+
+
+def sample_tweets(oracle: Oracle, random: Random, size: int) -> list[int]:
+    """Tweets that anybody may see: half of them those with the most likes, others by chance."""
+    tweets = [tweet for tweet in oracle.posted() if oracle.tweet(tweet) is not None]
+    random.shuffle(tweets)
+    tweets.sort(key=lambda tweet: oracle.counts(tweet).likes, reverse=True)
+    most, others = tweets[: size // 2], tweets[size // 2 :]
+    random.shuffle(others)
+    return [*most, *others][:size]
+
+
+async def compare_counts(
+    oracle: Oracle, reader: HomeReader, user: int, tweets: Iterable[int]
+) -> CountsOutcome:
+    """Read each tweet as ``user`` and compare its five counts.
+
+    Raises:
+        ReadFailed: The gateway did not answer with the tweet.
+    """
+    lines: list[str] = []
+    checked = 0
+    for tweet in tweets:
+        expected, found = oracle.counts(tweet)._asdict(), await reader.counts(user, tweet)
+        checked += 1
+        if found != expected:
+            lines.append(f"counts of tweet {tweet}: {expected} expected, {found} found")
+    return CountsOutcome(checked, lines)
 
 
 async def explain(

@@ -1,4 +1,4 @@
-"""Home timelines over HTTP, as a client reads them, with the time that it takes.
+"""Home timelines and tweets over HTTP, as a client reads them, with the time that it takes.
 
 Bounded by: the last `SAMPLES` latencies; `PAGES_MAX` pages of one timeline.
 """
@@ -14,6 +14,7 @@ from types import TracebackType
 import httpx
 import msgspec
 
+from gateway.answers import TweetMetrics
 from gateway.auth import Tokens
 from gateway.limits import PAGE_MAX
 
@@ -40,6 +41,14 @@ class _Page(msgspec.Struct):
     meta: _Meta
 
 
+class _Metrics(msgspec.Struct):
+    public_metrics: TweetMetrics
+
+
+class _Counted(msgspec.Struct):
+    data: _Metrics
+
+
 class HomeReader:
     """A client with everybody's token.
 
@@ -53,6 +62,7 @@ class HomeReader:
         self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S)
         self._tokens = tokens
         self._page = msgspec.json.Decoder(_Page)
+        self._counted = msgspec.json.Decoder(_Counted)
         self._known: dict[int, str] = {}
         self.latencies_ms: deque[float] = deque(maxlen=SAMPLES)
         self.reads = 0
@@ -93,19 +103,29 @@ class HomeReader:
             ReadFailed: The gateway answered with an error, or not in time.
         """
         params = {"count": str(count)} | ({"cursor": cursor} if cursor else {})
-        headers = {"Authorization": f"Bearer {self.token(user)}"}
         started = time.perf_counter()
-        try:
-            answer = await self._client.get("/api/timeline/home", params=params, headers=headers)
-        except httpx.HTTPError as error:
-            raise ReadFailed(f"{type(error).__name__}: {error}") from error
+        content = await self._get(user, "/api/timeline/home", params)
         if self._measuring:
             self.latencies_ms.append((time.perf_counter() - started) * 1000)
             self.reads += 1
-        if answer.status_code != 200:
-            raise ReadFailed(f"{answer.status_code}: {answer.text[:300]}")
-        page = self._page.decode(answer.content)
+        page = self._page.decode(content)
         return [int(tweet.id) for tweet in page.data], page.meta.next_cursor
+
+    async def counts(self, user: int, tweet: int) -> dict[str, int]:
+        """The counts of a tweet, in the oracle's words.
+
+        Raises:
+            ReadFailed: The gateway answered with an error, or not in time.
+        """
+        content = await self._get(user, f"/api/tweets/{tweet}", {})
+        found = self._counted.decode(content).data.public_metrics
+        return {
+            "likes": found.like_count,
+            "views": found.impression_count,
+            "replies": found.reply_count,
+            "retweets": found.retweet_count,
+            "quotes": found.quote_count,
+        }
 
     async def whole(self, user: int) -> list[int]:
         """Every page of a home timeline, in order.
@@ -121,6 +141,16 @@ class HomeReader:
             if cursor is None:
                 return found
         raise ReadFailed(f"the home timeline of {user} does not end after {PAGES_MAX} pages")
+
+    async def _get(self, user: int, path: str, params: dict[str, str]) -> bytes:
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        try:
+            answer = await self._client.get(path, params=params, headers=headers)
+        except httpx.HTTPError as error:
+            raise ReadFailed(f"{type(error).__name__}: {error}") from error
+        if answer.status_code != 200:
+            raise ReadFailed(f"{answer.status_code}: {answer.text[:300]}")
+        return answer.content
 
     def percentile_ms(self, share: float) -> float | None:
         """A percentile of the last latencies, milliseconds; None before the first."""

@@ -4,8 +4,8 @@ Steps
 1. A local stack, unless one runs; topics; a worker for each unit; a gateway.
 2. The population acts for so many seconds while clients read home timelines over HTTP.
 3. The producer stops; every unit reaches lag zero.
-4. The oracle is fed from the log; whole home timelines of sampled users are read over HTTP and
-   compared with the oracle's.
+4. The oracle is fed from the log; whole home timelines of sampled users, and the counts of as many
+   sampled tweets, are read over HTTP and compared with the oracle's.
 
 Keeps true: whatever happens, what was started here is stopped; a stack that ran before goes on.
 """
@@ -27,7 +27,7 @@ from rich.console import Console
 
 from infra import compose, settings
 from infra.compose import Engines
-from infra.demo.check import Outcome, compare, explain
+from infra.demo.check import CountsOutcome, Outcome, compare, compare_counts, explain, sample_tweets
 from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_stack
 from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view
 from infra.demo.reading import HomeReader, ReadFailed
@@ -57,7 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         users: Size of the population.
         rate: Events a second on average; 0 is as fast as the log takes them.
         seed: Of the population.
-        check: How many users' home timelines are compared.
+        check: How many users' home timelines are compared, and how many tweets' counts.
     """
 
     seconds: float = 60.0
@@ -161,10 +161,10 @@ class Demo:
             try:
                 start = await self._stage.view.ends()
                 appender, seconds, drain_s = await self._simulate()
-                outcome = await self._check(appender, start)
+                outcome, counts = await self._check(appender, start)
             finally:
                 await _cancelled(drawing)
-        return self._summary(appender, seconds, drain_s, outcome)
+        return self._summary(appender, seconds, drain_s, outcome, counts)
 
     # --- 2. and 3. ---
 
@@ -246,7 +246,7 @@ class Demo:
 
     # --- 4. ---
 
-    async def _check(self, appender: Appender, start: Offsets) -> Outcome:
+    async def _check(self, appender: Appender, start: Offsets) -> tuple[Outcome, CountsOutcome]:
         from tests.oracle import Oracle  # noqa: PLC0415 - see infra.demo.convergence
 
         stage = self._stage
@@ -266,11 +266,20 @@ class Demo:
         self.numbers.phase = "comparing home timelines with the oracle's"
         with stage.reader.unmeasured():
             outcome = await compare(oracle, stage.reader, sample, progress)
+            self.numbers.phase, self.numbers.detail = "comparing counts with the oracle's", ""
+            tweets = sample_tweets(oracle, Random(self._options.seed), self._options.check)
+            counts = await compare_counts(oracle, stage.reader, users[0], tweets)
         self.differences = await explain(stage.view, start, end, outcome.differences)
-        return outcome
+        self.differences += counts.differences
+        return outcome, counts
 
     def _summary(
-        self, appender: Appender, seconds: float, drain_s: float, outcome: Outcome
+        self,
+        appender: Appender,
+        seconds: float,
+        drain_s: float,
+        outcome: Outcome,
+        counts: CountsOutcome,
     ) -> Summary:
         numbers = self.numbers
         return Summary(
@@ -281,6 +290,8 @@ class Demo:
             timelines_checked=outcome.checked,
             timelines_different=len(outcome.differences),
             tweets_compared=outcome.tweets,
+            counts_checked=counts.checked,
+            counts_different=len(counts.differences),
             events_per_second=round(appender.appended / seconds, 1),
             deliveries_per_second=round(numbers.deliveries / seconds, 1),
             seconds_to_lag_zero=round(drain_s, 3),

@@ -19,6 +19,8 @@ class Summary(msgspec.Struct, kw_only=True):
         timelines_checked: Home timelines read over HTTP, all pages, and compared with the oracle.
         timelines_different: How many of them differ.
         tweets_compared: Entries in the timelines compared.
+        counts_checked: Tweets whose five counts were read over HTTP and compared with the oracle.
+        counts_different: How many of them differ.
         events_per_second: ``events`` by ``seconds``.
         deliveries_per_second: ``deliveries`` by ``seconds``.
         seconds_to_lag_zero: From the last event until every unit had applied it.
@@ -37,6 +39,8 @@ class Summary(msgspec.Struct, kw_only=True):
     timelines_checked: int
     timelines_different: int
     tweets_compared: int
+    counts_checked: int
+    counts_different: int
     events_per_second: float
     deliveries_per_second: float
     seconds_to_lag_zero: float
@@ -59,6 +63,12 @@ class Summary(msgspec.Struct, kw_only=True):
             if self.timelines_different
             else f"all {self.timelines_checked} home timelines equal the oracle's"
         )
+        counts = (
+            f"{self.counts_different} of {self.counts_checked} tweets' counts DIFFER"
+            if self.counts_different
+            else f"likes, views, replies, retweets and quotes of all {self.counts_checked} tweets "
+            f"looked at equal the oracle's"
+        )
         return [
             f"{self.events:,} events ({self.events_per_second:,.0f}/s) and {self.deliveries:,} "
             f"deliveries ({self.deliveries_per_second:,.0f}/s) in {self.seconds:.1f} s",
@@ -66,4 +76,5 @@ class Summary(msgspec.Struct, kw_only=True):
             f"{self.reads:,} home pages read over HTTP meanwhile: p50 {p50:.1f} ms, "
             f"p99 {p99:.1f} ms, {self.read_failures} failed",
             f"{verdict} ({self.tweets_compared:,} entries, every page)",
+            counts,
         ]

@@ -49,7 +49,10 @@ def _compose(life: Life, user: int) -> str:
 
 def _original(life: Life, user: int) -> TweetPosted | None:
     """A tweet to react to that is no retweet, and whose author has not fallen out with the user."""
-    tweet = life.tweets.pick(life.random)
+    return _between_friends(life, user, life.tweets.pick(life.random))
+
+
+def _between_friends(life: Life, user: int, tweet: TweetPosted | None) -> TweetPosted | None:
     if tweet is None or tweet.retweet_of_id is not None:
         return None
     return None if life.block_between(user, life.index_of[tweet.user_id]) else tweet
@@ -162,9 +165,9 @@ def delete(life: Life) -> Event | None:
 
 
 def like(life: Life) -> Event | None:
-    """A like of what is talked about."""
+    """A like of what is new, or of what others like and look at; now and then a second one."""
     user = life.actor()
-    tweet = _original(life, user)
+    tweet = _between_friends(life, user, life.tweets.pick_seen(life.random))
     if tweet is None:
         return None
     life.liked.add(life.random, (user, tweet.tweet_id, tweet.user_id))
@@ -189,7 +192,7 @@ def unlike(life: Life) -> Event | None:
 
 def view(life: Life) -> Event | None:
     """A tweet seen, half the time by somebody not signed in."""
-    tweet = life.tweets.pick(life.random)
+    tweet = life.tweets.pick_seen(life.random)
     if tweet is None:
         return None
     viewer = life.user_id(life.actor()) if life.random.random() < 0.5 else None
@@ -335,9 +338,9 @@ ACTS: tuple[tuple[float, Act], ...] = (
     (14.0, retweet),
     (3.0, quote),
     (3.0, delete),
-    (10.0, like),
-    (1.0, unlike),
-    (3.0, view),
+    (16.0, like),
+    (2.0, unlike),
+    (8.0, view),
     (8.0, follow),
     (3.0, unfollow),
     (1.5, refollow),

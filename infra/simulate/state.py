@@ -1,6 +1,6 @@
 """What the generator remembers: who follows whom, and tweets that one could answer.
 
-Bounded: ties by the number of follows alive, tweets by `TWEETS_MAX`, acts
+Bounded: ties by the number of follows alive, tweets by `TWEETS_MAX` and `ATTENTION_MAX`, acts
 that can be taken back by `REVERSIBLE_MAX`.
 """
 
@@ -14,6 +14,9 @@ from events.types import TweetPosted
 
 TWEETS_MAX = 20_000
 HOT_MAX = 200
+ATTENTION_MAX = 5_000
+NEW_SHARE = 0.2
+NEWEST_MEAN = 30.0
 REVERSIBLE_MAX = 2_000
 
 T = TypeVar("T")
@@ -80,6 +83,7 @@ class Tweets:
     def __init__(self) -> None:
         self._sample: list[TweetPosted] = []
         self._hot: list[TweetPosted] = []
+        self._attention: list[TweetPosted] = []
 
     def add(self, random: Random, tweet: TweetPosted) -> None:
         """Remember a tweet; a full sample forgets a random one."""
@@ -99,6 +103,25 @@ class Tweets:
             self._hot.append(tweet)
         else:
             self._hot[int(random.random() * HOT_MAX)] = tweet
+        return tweet
+
+    def pick_seen(self, random: Random) -> TweetPosted | None:
+        """A tweet to like or look at: a new one, or one that others looked at.
+
+        Of those looked at, each is as likely as it was looked at lately (H. A. Simon's process), so
+        that attention falls with rank as a power: a few tweets get most of it.
+        """
+        if not self._sample:
+            return None
+        if self._attention and random.random() >= NEW_SHARE:
+            tweet = self._attention[int(random.random() * len(self._attention))]
+        else:
+            age = min(int(random.expovariate(1 / NEWEST_MEAN)), len(self._sample) - 1)
+            tweet = self._sample[-1 - age]
+        if len(self._attention) < ATTENTION_MAX:
+            self._attention.append(tweet)
+        else:
+            self._attention[int(random.random() * ATTENTION_MAX)] = tweet
         return tweet
 
     def take(self, random: Random) -> TweetPosted | None:

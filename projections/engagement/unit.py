@@ -22,6 +22,7 @@ from projections.engagement.lists import Lists
 from projections.keys import Keys
 from projections.positions import Effect, Positions
 from projections.store import Store
+from projections.unit import StoredUnit
 
 NAME = "engagement"
 TOPICS = frozenset({"engagements", "new-tweets"})
@@ -30,11 +31,12 @@ RECORDS_MAX = 4000
 """Records that are counted together: what one tweet can bring into one script call."""
 
 
-class Engagement:
+class Engagement(StoredUnit):
     """The writing side; see :mod:`projections.engagement.read` for the reading side."""
 
     name = NAME
     topics = TOPICS
+    tables = TABLES
 
     def __init__(
         self,
@@ -44,33 +46,12 @@ class Engagement:
         limits: Limits | None = None,
         lists: Lists | None = None,
     ) -> None:
-        self._bus = bus
-        self._store = store
-        self._positions = Positions(
-            bus, store, keys, commit=(ENGAGEMENT, "murmur_engagement_commit")
-        )
+        positions = Positions(bus, store, keys, commit=(ENGAGEMENT, "murmur_engagement_commit"))
+        super().__init__(bus, store, keys, positions)
         self._engagements = Engagements(
-            bus, store, keys, self._positions, limits or Limits(), lists or Lists(store)
+            bus, store, keys, positions, limits or Limits(), lists or Lists(store)
         )
         self._referrals = Referrals(store, keys)
-
-    async def open(self) -> None:
-        """Creates the generation's tables where they are missing and loads the scripts."""
-        self._bus.use_library(ENGAGEMENT.source)
-        await self._positions.open()
-        for name, ddl in TABLES.items():
-            await self._store.create(name, ddl)
-
-    async def close(self) -> None:
-        """Holds nothing of its own."""
-
-    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
-        """Returns the next offset to read; see :meth:`Positions.resume`."""
-        return await self._positions.resume(topic, partition, topic_id)
-
-    async def heartbeat(self) -> None:
-        """Carries positions to the buckets that had nothing to do."""
-        await self._positions.heartbeat()
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice; its counts and lists are readable when this returns."""

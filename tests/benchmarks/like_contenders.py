@@ -64,6 +64,7 @@ class Clock:
 class TimedEngagement(Engagement):
     """The unit, and a clock that sees each slice when it is durable."""
 
+    topics = frozenset({"engagements"})
     clock: Clock
 
     async def apply(self, piece: Slice) -> None:
@@ -79,7 +80,6 @@ async def worker(settings: Settings, generation: str, topic: str, events: int, l
             unit = TimedEngagement(on.bus, on.store, keys)
         else:
             unit = TimedEngagement(on.bus, Registers(on.store), keys, lists=NoLists())
-        unit.topics = frozenset({"engagements"})
         unit.clock = Clock(events)
         async with httpx.AsyncClient() as client:
             codec = Codec({}, Registry(settings.registry_url, client))

@@ -27,6 +27,9 @@ from tests.oracle import Oracle
 EVENTS = 5_000
 READY_S_MAX = 60.0
 TWEETS_LOOKED_AT = 200
+TWEETS_LISTED = 20
+USERS_LISTED = 20
+LIKES_OF_A_POPULAR_TWEET = 5
 logger = logging.getLogger(__name__)
 
 
@@ -103,6 +106,7 @@ async def test_everything_that_can_be_read_is_the_oracles(here: World, client: C
     await _graph(oracle, client)
     await _profiles(oracle, client)
     await _tweets(oracle, client)
+    await _likes(oracle, client)
 
 
 async def _homes_and_authors(oracle: Oracle, client: Client) -> None:
@@ -170,4 +174,32 @@ async def _tweets(oracle: Oracle, client: Client) -> None:
             found = answer["data"]
             assert (found["text"], found["author_id"]) == (expected.text, str(expected.user_id))
             assert found["conversation_id"] == str(expected.conversation_id)
+            counts = oracle.counts(tweet_id)
+            assert found["public_metrics"] == {
+                "retweet_count": counts.retweets,
+                "reply_count": counts.replies,
+                "like_count": counts.likes,
+                "quote_count": counts.quotes,
+                "impression_count": counts.views,
+            }
     assert unseen > 0
+
+
+async def _likes(oracle: Oracle, client: Client) -> None:
+    """Who likes the tweets that are liked most, and what the busiest users like."""
+    reader = next(filter(oracle.visible, oracle.users()))
+    tweets = [tweet for tweet in oracle.posted() if oracle.tweet(tweet) is not None]
+    tweets.sort(key=lambda tweet: oracle.counts(tweet).likes, reverse=True)
+    assert oracle.counts(tweets[0]).likes > LIKES_OF_A_POPULAR_TWEET
+    for tweet in tweets[:TWEETS_LISTED]:
+        likers = await client.ids(reader, f"/api/tweets/{tweet}/liking_users")
+        assert likers == [user for user in oracle.liked_by(tweet) if oracle.visible(user)]
+        for path, kind in (("replies", "reply"), ("quotes", "quote")):
+            children = [child for child, _ in oracle.children(tweet, kind)]
+            shown = [child for child in children if oracle.tweet(child) is not None]
+            assert await client.ids(reader, f"/api/tweets/{tweet}/{path}") == shown
+    users = list(filter(oracle.visible, oracle.users()))
+    users.sort(key=lambda user: len(oracle.likes_of(user)), reverse=True)
+    for user in users[:USERS_LISTED]:
+        liked = [tweet for tweet in oracle.likes_of(user) if oracle.tweet(tweet) is not None]
+        assert await client.ids(reader, f"/api/users/{user}/likes") == liked

@@ -1,7 +1,8 @@
 """A small Murmuration that faults are done to: a population, readers, and a worker for each unit.
 
 Traffic comes in rounds of the same population. Meanwhile readers open home timelines, so that these
-are warm and pushed to when the fault hits; cold ones are read from the store and prove little.
+are warm and pushed to when the fault hits, and counts are cached; what is cold is read from the
+store and proves little.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from infra import compose
 from infra.compose import Engines
@@ -23,8 +25,9 @@ from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
 from projections.accounts.layout import UserFragment
 from projections.base import RetryableError
+from projections.engagement.read import EngagementReader
 from projections.tweets.layout import TweetFragment
-from tests.oracle import Oracle
+from tests.oracle import Oracle, TweetCounts
 
 USERS = 150
 CELEBRITIES_FROM = 40
@@ -42,6 +45,7 @@ class World:
     workers: dict[str, Worker]
     appender: Appender
     homes: HomeTimelines[TweetFragment, UserFragment]
+    engagement: EngagementReader
     env: dict[str, str]
     supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -85,7 +89,7 @@ class World:
         self.supervisors[place] = asyncio.create_task(self.workers[unit].supervise())
 
     async def differences(self) -> tuple[int, list[str]]:
-        """Entries compared, and a line for each user whose home timeline is not the oracle's."""
+        """Entries compared, and a line for each user's timeline or tweet's counts that differ."""
         oracle = Oracle()
         await feed(oracle, self.view, {}, await self.view.ends())
         lines: list[str] = []
@@ -97,7 +101,22 @@ class World:
                 missing = sorted(set(expected) - set(found))[:3]
                 extra = sorted(set(found) - set(expected))[:3]
                 lines.append(f"{user}: {len(expected)}/{len(found)} -{missing} +{extra}")
-        return compared, lines
+        return compared, lines + await self.counts_different(oracle)
+
+    async def counts_different(self, oracle: Oracle) -> list[str]:
+        """A line for each tweet, deleted ones too, whose counts are not the oracle's."""
+        posted = oracle.posted()
+        lines: list[str] = []
+        for at in range(0, len(posted), PAGE):
+            tweets = posted[at : at + PAGE]
+            found = await self.engagement.counts(tweets)
+            for tweet in tweets:
+                expected = oracle.counts(tweet)
+                now = found[tweet]
+                counted = TweetCounts(now.likes, now.views, now.replies, now.retweets, now.quotes)
+                if counted != expected:
+                    lines.append(f"tweet {tweet}: {expected} expected, {counted} found")
+        return lines
 
     async def _whole(self, user: int) -> list[int]:
         found: list[int] = []
@@ -133,10 +152,11 @@ async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[Worl
         minter = await closing.enter_async_context(compose.open_minter(on))
         plan = Plan(users=USERS, seed=seed, follows_mean=12.0, day_seconds=20.0)
         appender = await Appender.open(log, minter, plan)
-        homes = HomeTimelines(
-            compose.timelines_reader(on), compose.tweets_reader(on), compose.accounts_reader(on)
-        )
-        here = World(on, view, Lag(on, view, compose.UNITS), workers, appender, homes, env)
+        engagement = compose.engagement_reader(on)
+        tweets = CountedTweets(on.bus, compose.tweets_reader(on), engagement)
+        homes = HomeTimelines(compose.timelines_reader(on), tweets, compose.accounts_reader(on))
+        lag = Lag(on, view, compose.UNITS)
+        here = World(on, view, lag, workers, appender, homes, engagement, env)
         here.supervisors = [asyncio.create_task(w.supervise()) for w in workers.values()]
         try:
             yield here

@@ -33,7 +33,6 @@ from projections.timelines.authors import Merge
 from projections.timelines.layout import Entry, Relations
 from projections.tweets.layout import TweetFragment, pack
 from tests.oracle import LogRecord, Oracle, Profile
-from tests.oracle_engagement import EngagementOracle
 from tests.unit.gateway.talk_fakes import FakeMentions
 
 STARTED_MS = 1_700_000_000_000
@@ -44,9 +43,8 @@ PERIOD_SECONDS = 3600.0
 class FakeLog:
     """One partition a topic; what is appended is applied at once, except what ``held`` names."""
 
-    def __init__(self, oracle: Oracle, engaged: EngagementOracle) -> None:
+    def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
-        self.engaged = engaged
         self.ends: dict[str, int] = {}
         self.events: list[Event] = []
         self.keys: dict[str, tuple[Event, bytes | None, Position]] = {}
@@ -64,7 +62,6 @@ class FakeLog:
         self.events.append(event)
         if topic not in self.held:
             self.oracle.feed(LogRecord(topic, 0, offset, event))
-            self.engaged.feed(LogRecord(topic, 0, offset, event))
             self.applied[f"{topic}/0"] = offset + 1
         return position
 
@@ -142,9 +139,8 @@ class FakeAccounts:
 
 
 class FakeTweets:
-    def __init__(self, oracle: Oracle, engaged: EngagementOracle) -> None:
+    def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
-        self._engaged = engaged
 
     async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
         posted, deleted = self._oracle._posted, self._oracle._deleted
@@ -155,14 +151,14 @@ class FakeTweets:
         }
 
     def _metrics(self, tweet: int) -> bytes:
-        likes, views, replies, retweets, quotes = self._engaged.counts(tweet)
+        likes, views, replies, retweets, quotes = self._oracle.counts(tweet)
         return metrics_json(Counts(retweets, replies, likes, quotes, views))
 
 
 class FakeEngagement:
     """Lists by the oracle; the n-th like of a list stands at the id 1000 - n."""
 
-    def __init__(self, oracle: EngagementOracle) -> None:
+    def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
 
     async def liked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
@@ -274,13 +270,12 @@ class World:
         self, wait_seconds_max: float = 0.2, checks: Mapping[str, Check] | None = None
     ) -> None:
         self.oracle = Oracle()
-        self.engaged = EngagementOracle()
-        self.log = FakeLog(self.oracle, self.engaged)
+        self.log = FakeLog(self.oracle)
         self.tokens = Tokens(KEY)
         self.metrics = GatewayMetrics(CollectorRegistry())
         minter = FakeMinter()
         self.openings = Openings(self.log, minter, self.metrics, PERIOD_SECONDS)
-        accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle, self.engaged)
+        accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle)
         topics = {
             "accounts": frozenset({"users", "usernames"}),
             "tweets": frozenset({"new-tweets"}),
@@ -293,7 +288,7 @@ class World:
             accounts=accounts,
             tweets=tweets,
             mentions=FakeMentions(self.oracle),
-            engagement=FakeEngagement(self.engaged),
+            engagement=FakeEngagement(self.oracle),
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),
             home=FakeHome(self.oracle, tweets, accounts),

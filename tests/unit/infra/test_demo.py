@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,9 +15,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from events.types import TweetPosted, UserFollowed, UserRegistered
+from events.types import Event, TweetLiked, TweetPosted, TweetViewed, UserFollowed, UserRegistered
 from gateway.auth import Tokens, new_private_key
-from infra.demo.check import Difference, Outcome, compare, explain
+from infra.demo.check import Difference, Outcome, compare, compare_counts, explain, sample_tweets
 from infra.demo.children import Child, ChildFailed
 from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader, ReadFailed
@@ -144,6 +145,32 @@ async def test_latencies_are_of_measured_reads_only() -> None:
         assert reader.reads == len(reader.latencies_ms) == 1
 
 
+def counting(likes: int) -> httpx.MockTransport:
+    """A gateway whose every tweet has that many likes and one view."""
+    metrics = {"like_count": likes, "impression_count": 1}
+    others = dict.fromkeys(("reply_count", "retweet_count", "quote_count"), 0)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        tweet = {"id": request.url.path.rpartition("/")[2], "public_metrics": metrics | others}
+        return httpx.Response(200, json={"data": tweet})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize(("likes", "different"), [(1, 1), (2, 0)])
+async def test_counts_that_differ_are_found(likes: int, different: int) -> None:
+    stamp = {"occurred_at": 0, "tweet_id": TWEETS[3]}
+    likers = [TweetLiked(event_id=n, tweet_author_id=BOB, user_id=n, **stamp) for n in (1, 2)]
+    events: list[Event] = [*likers, TweetViewed(event_id=3, **stamp)]
+    engaged = [LogRecord("engagements", 0, at, event) for at, event in enumerate(events)]
+    oracle = Oracle([*records(), *engaged])
+    tweets = sample_tweets(oracle, random.Random(1), 2)
+    assert tweets[0] == TWEETS[3]
+    async with reader_of(counting(likes)) as reader:
+        outcome = await compare_counts(oracle, reader, ANN, tweets[:1])
+    assert (outcome.checked, len(outcome.differences)) == (1, different)
+
+
 # --- showing ---
 
 
@@ -179,6 +206,8 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
         timelines_checked=5,
         timelines_different=1,
         tweets_compared=50,
+        counts_checked=4,
+        counts_different=2,
         events_per_second=5.0,
         deliveries_per_second=10.0,
         seconds_to_lag_zero=0.5,
@@ -192,8 +221,10 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
     summary.write(tmp_path / "demo.json")
     written = json.loads((tmp_path / "demo.json").read_text())
     wanted = {"events", "deliveries", "seconds", "lag", "timelines_checked", "timelines_different"}
+    wanted |= {"counts_checked", "counts_different"}
     assert wanted <= written.keys()
     assert any("1 of 5 home timelines DIFFER" in line for line in summary.words())
+    assert any("2 of 4 tweets' counts DIFFER" in line for line in summary.words())
 
 
 # --- processes ---

@@ -12,7 +12,10 @@ import pytest
 from events.types import (
     Event,
     TweetDeleted,
+    TweetLiked,
     TweetPosted,
+    TweetUnliked,
+    TweetViewed,
     UserFollowed,
     UserRegistered,
     key_of,
@@ -95,6 +98,16 @@ def test_follows_are_heavy_tailed(events: list[Event]) -> None:
     counts = sorted(targets.values(), reverse=True)
     assert sum(counts[: USERS // 100]) > 0.1 * sum(counts)
     assert counts[0] > USERS / 2
+
+
+def test_likes_and_views_are_heavy_tailed_and_sometimes_repeated(events: list[Event]) -> None:
+    about = [e for e in events if isinstance(e, TweetLiked | TweetUnliked | TweetViewed)]
+    counts = sorted(Counter(e.tweet_id for e in about).values(), reverse=True)
+    assert len(about) > 0.1 * COUNT
+    assert sum(counts[: len(counts) // 100]) > 0.1 * sum(counts)
+    assert counts[len(counts) // 2] <= 2
+    likes = [(e.user_id, e.tweet_id) for e in events if isinstance(e, TweetLiked)]
+    assert len(set(likes)) < len(likes)
 
 
 def test_usernames_are_valid_and_unique(events: list[Event]) -> None:
