@@ -225,3 +225,52 @@ class RetweetedAnswer(_Answer, frozen=True, kw_only=True):
     """Answer of taking a retweet back."""
 
     data: Retweeted
+
+
+class List(_Answer, frozen=True, kw_only=True):
+    """A list of users; inactive members are counted."""
+
+    id: IdText
+    name: str
+    description: str
+    private: bool
+    owner_id: IdText
+    created_at: Time
+    member_count: int
+
+
+class ListAnswer(_Answer, frozen=True, kw_only=True):
+    """One list."""
+
+    data: List
+
+
+class ListPage(_Answer, frozen=True, kw_only=True):
+    """A page of lists, newest first."""
+
+    data: list[List]
+    meta: PageMeta
+
+
+class Membership(_Answer, frozen=True, kw_only=True):
+    """Whether the user is in the list."""
+
+    is_member: bool
+
+
+class MembershipAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of the commands about members."""
+
+    data: Membership
+
+
+class Bookmarked(_Answer, frozen=True, kw_only=True):
+    """Whether the bookmark holds."""
+
+    bookmarked: bool
+
+
+class BookmarkedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of bookmark commands."""
+
+    data: Bookmarked

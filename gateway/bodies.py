@@ -16,6 +16,8 @@ import msgspec
 
 from gateway.limits import (
     DESCRIPTION_CODE_POINTS_MAX,
+    LIST_DESCRIPTION_CODE_POINTS_MAX,
+    LIST_NAME_CODE_POINTS_MAX,
     LOCATION_CODE_POINTS_MAX,
     MEDIA_MAX,
     NAME_CODE_POINTS_MAX,
@@ -52,6 +54,8 @@ Username: TypeAlias = Annotated[
 ]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=NAME_CODE_POINTS_MAX)]
 Description: TypeAlias = Annotated[str, Meta(max_length=DESCRIPTION_CODE_POINTS_MAX)]
+ListName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LIST_NAME_CODE_POINTS_MAX)]
+ListDescription: TypeAlias = Annotated[str, Meta(max_length=LIST_DESCRIPTION_CODE_POINTS_MAX)]
 Location: TypeAlias = Annotated[str, Meta(max_length=LOCATION_CODE_POINTS_MAX)]
 Url: TypeAlias = Annotated[
     str,
@@ -114,3 +118,25 @@ class SeenTweets(_Sent, frozen=True, kw_only=True):
     """Body of ``POST /api/tweets/views``."""
 
     tweet_ids: Annotated[list[IdText], Meta(min_length=1, max_length=VIEWS_MAX)]
+
+
+class NewList(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/lists``."""
+
+    name: ListName
+    description: ListDescription = ""
+    private: bool = False
+
+
+class ListEdit(_Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of ``PATCH /api/lists/{id}``: the fields to change."""
+
+    name: ListName | None = None
+    description: ListDescription | None = None
+    private: bool | None = None
+
+
+class NewMember(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/lists/{id}/members``."""
+
+    user_id: IdText

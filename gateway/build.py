@@ -11,10 +11,13 @@ import msgspec
 
 from gateway.app import Gateway
 from gateway.auth import Tokens
+from gateway.collection_routes import CollectionHandlers
 from gateway.commands.appending import Appender
+from gateway.commands.bookmarks import BookmarkCommands
 from gateway.commands.checks import Checks
 from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
+from gateway.commands.lists import ListCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.cursors import Cursors
@@ -22,8 +25,10 @@ from gateway.health import Check, Health
 from gateway.limits import WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
+from gateway.queries.bookmarks import BookmarkQueries
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
+from gateway.queries.lists import ListQueries
 from gateway.queries.mentions import MentionQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
@@ -32,6 +37,7 @@ from gateway.routes import Handlers, table
 from gateway.services import (
     Accounts,
     Authors,
+    Collections,
     Engagement,
     Graph,
     Home,
@@ -56,6 +62,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         authors: Reads author timelines.
         graph: Reads follows, blocks and mutes.
         home: Reads home timelines.
+        collections: Reads lists and bookmarks.
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
@@ -75,6 +82,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     authors: Authors
     graph: Graph
     home: Home
+    collections: Collections
     openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
@@ -116,7 +124,34 @@ def build(services: Services) -> tuple[Gateway, Health]:
             checks, services.tweets, services.engagement, minter, appender
         ),
         graph_commands=GraphCommands(checks, graph, minter, appender),
+        collections=_collections(services, checks, appender, cursors),
         health=health,
     )
     routes = table(handlers, services.version)
     return Gateway(routes, services.tokens, waits, services.metrics), health
+
+
+def _collections(
+    services: Services, checks: Checks, appender: Appender, cursors: Cursors
+) -> CollectionHandlers:
+    collections, accounts, tweets = services.collections, services.accounts, services.tweets
+    return CollectionHandlers(
+        lists=ListQueries(
+            collections=collections,
+            accounts=accounts,
+            tweets=tweets,
+            authors=services.authors,
+            graph=services.graph,
+            cursors=cursors,
+        ),
+        bookmarks=BookmarkQueries(collections, tweets, accounts, cursors),
+        list_commands=ListCommands(
+            collections=collections,
+            accounts=accounts,
+            graph=services.graph,
+            checks=checks,
+            minter=services.minter,
+            appender=appender,
+        ),
+        bookmark_commands=BookmarkCommands(collections, checks, services.minter, appender),
+    )

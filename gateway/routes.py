@@ -23,13 +23,13 @@ from gateway.answers import (
     ViewedAnswer,
 )
 from gateway.bodies import NewTweet, NewUser, ProfileEdit, SeenTweets, Target
+from gateway.collection_routes import CollectionHandlers, collection_routes
 from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.health import Health
 from gateway.http import Request, Response
-from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.openapi import document
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
@@ -37,7 +37,7 @@ from gateway.queries.mentions import MentionQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
-from gateway.routing import Access, Parameter, Route
+from gateway.routing import PAGE, Access, Parameter, Route
 from gateway.talk_routes import talk
 
 ACCOUNTS, TWEETS, TIMELINES, ENGAGEMENT = "accounts", "tweets", "timelines", "engagement"
@@ -45,16 +45,9 @@ COUNTED = (ACCOUNTS, TWEETS, ENGAGEMENT)
 ALL = (*COUNTED, TIMELINES)
 PROFILES = (ACCOUNTS, TIMELINES)
 
-_COUNT = Parameter(
-    "count",
-    "Most items of the page.",
-    {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
-)
-_CURSOR = Parameter("cursor", "next_cursor of the page before.", {"type": "string"})
 _REPLIES = Parameter(
     "replies", "Whether replies to others are listed.", {"type": "boolean", "default": False}
 )
-_PAGE = (_CURSOR, _COUNT)
 
 
 class Handlers(NamedTuple):
@@ -70,6 +63,7 @@ class Handlers(NamedTuple):
     tweet_commands: TweetCommands
     graph_commands: GraphCommands
     engagement_commands: EngagementCommands
+    collections: CollectionHandlers
     health: Health
 
 
@@ -82,6 +76,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *_graph(handlers),
         *_timelines(handlers),
         *talk(handlers.mentions),
+        *collection_routes(handlers.collections),
     ]
     operators = _operators(handlers.health)
     openapi = Route(
@@ -243,7 +238,7 @@ def _engagement(handlers: Handlers) -> list[Route]:
                 summary=summary,
                 units=ALL if page is UserPage else COUNTED,
                 answer=page,
-                query=_PAGE,
+                query=PAGE,
             )
             for path, handler, summary, page in lists
         ),
@@ -278,7 +273,7 @@ def _graph(handlers: Handlers) -> list[Route]:
                 summary="Who follows a user" if name == "followers" else "Whom a user follows",
                 units=PROFILES,
                 answer=UserPage,
-                query=_PAGE,
+                query=PAGE,
             )
         )
     return routes
@@ -313,7 +308,7 @@ def _timelines(handlers: Handlers) -> list[Route]:
             summary="The home timeline of the token's user",
             units=ALL,
             answer=TweetPage,
-            query=_PAGE,
+            query=PAGE,
         ),
         Route(
             method="GET",
@@ -322,7 +317,7 @@ def _timelines(handlers: Handlers) -> list[Route]:
             summary="A user's tweets and retweets",
             units=ALL,
             answer=TweetPage,
-            query=(*_PAGE, _REPLIES),
+            query=(*PAGE, _REPLIES),
         ),
     ]
 

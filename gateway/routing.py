@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.http import Request, Response
+from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.problems import Problem, not_found
 
 ID_MAX = 2**63 - 1
@@ -40,6 +41,17 @@ class Parameter(msgspec.Struct, frozen=True):
     name: str
     description: str
     schema: Mapping[str, Any]
+
+
+PAGE = (
+    Parameter("cursor", "next_cursor of the page before.", {"type": "string"}),
+    Parameter(
+        "count",
+        "Most items of the page.",
+        {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+    ),
+)
+"""Query parameters of whatever comes in pages."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

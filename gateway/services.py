@@ -14,7 +14,8 @@ from events.position import Position
 from events.types import Event
 from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
-from projections.engagement.read import Page
+from projections.collections.layout import ListFragment
+from projections.listing import Page
 from projections.timelines.authors import Merge
 from projections.timelines.layout import Relations
 from projections.tweets.layout import TweetFragment
@@ -106,6 +107,10 @@ class Authors(Protocol):
         """Returns the newest entries of one author under ``below``."""
         ...
 
+    async def merge(self, authors: Collection[int], below: int, wanted: int) -> Merge:
+        """Returns the newest entries of many authors under ``below``, merged."""
+        ...
+
     async def retweets_of(
         self, originals: Collection[int], authors: Sequence[int]
     ) -> dict[int, list[tuple[int, int]]]:
@@ -130,6 +135,34 @@ class Graph(Protocol):
 
     async def following_page(self, user_id: int, below: int, limit: int) -> list[int]:
         """Returns up to ``limit`` followees with ids under ``below``, descending."""
+        ...
+
+
+class Collections(Protocol):
+    """Lists and bookmarks; ``projections.collections.read``."""
+
+    async def lists(self, ids: Iterable[int]) -> Mapping[int, ListFragment]:
+        """Returns the lists of those ids that stand, private ones among them."""
+        ...
+
+    async def members(self, list_id: int) -> Sequence[int]:
+        """Returns the members of a list by ascending id."""
+        ...
+
+    async def owned(self, user_id: int, below: int, limit: int) -> Mapping[int, ListFragment]:
+        """Returns a user's lists under the id ``below``, newest first; fewer only at the end."""
+        ...
+
+    async def owned_count(self, user_id: int) -> int:
+        """Returns how many lists a user has, up to the most that he may have."""
+        ...
+
+    async def bookmarked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
+        """Returns which of the tweets the user has bookmarked."""
+        ...
+
+    async def bookmarks(self, user_id: int, below: int, limit: int) -> Page:
+        """Returns a user's bookmarks, the newest first, by the bookmarks' event ids."""
         ...
 
 

@@ -29,6 +29,9 @@ from projections.accounts.unit import NAME as ACCOUNTS
 from projections.accounts.unit import Accounts
 from projections.base import Unit
 from projections.bus import RedisBus
+from projections.collections.read import CollectionsReader
+from projections.collections.unit import NAME as COLLECTIONS
+from projections.collections.unit import Collections
 from projections.engagement.read import EngagementReader
 from projections.engagement.unit import NAME as ENGAGEMENT
 from projections.engagement.unit import Engagement
@@ -185,11 +188,16 @@ def _engagement(on: Engines) -> Engagement:
     return Engagement(on.bus, on.store, on.keys(ENGAGEMENT))
 
 
+def _collections(on: Engines) -> Collections:
+    return Collections(on.bus, on.store, on.keys(COLLECTIONS))
+
+
 UNITS: dict[str, Callable[[Engines], Unit]] = {
     ACCOUNTS: _accounts,
     TWEETS: _tweets,
     TIMELINES: _timelines,
     ENGAGEMENT: _engagement,
+    COLLECTIONS: _collections,
 }
 """The units there are, by name."""
 
@@ -212,6 +220,11 @@ def mentions_reader(on: Engines) -> MentionsReader:
 def engagement_reader(on: Engines) -> EngagementReader:
     """The engagement unit's reading side."""
     return EngagementReader(on.bus, on.store, on.keys(ENGAGEMENT))
+
+
+def collections_reader(on: Engines) -> CollectionsReader:
+    """The collections unit's reading side."""
+    return CollectionsReader(on.bus, on.store, on.keys(COLLECTIONS))
 
 
 def timelines_reader(on: Engines) -> TimelinesReader:

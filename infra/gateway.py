@@ -157,6 +157,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 authors=timelines.authors,
                 graph=timelines.graph,
                 home=HomeTimelines(timelines, tweets, accounts),
+                collections=compose.collections_reader(on),
                 openings=openings,
                 units=units,
                 tokens=_tokens(settings, key),

@@ -8,6 +8,7 @@ slice). ``schemas/topics.yaml`` says which units consume a topic, and a test hol
     new-tweets                  → tweets      → projections.tweets
     new-tweets, social-graph    → timelines   → projections.timelines
     new-tweets, engagements     → engagement  → projections.engagement
+    lists, bookmarks            → collections → projections.collections
 
 Partitions are dealt to the members of a group round-robin, over all topics at once: partition 3 of
 two topics need not be with one worker, so no unit may rely on it. Every change of members takes all

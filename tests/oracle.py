@@ -25,6 +25,7 @@ The sentences
 - A tweet speaks to the first ten names in its text (`@name`, without regard to case), and to whom
   it answers unless that is its author; a retweet speaks to nobody. A name stands for a user when it
   is his profile's and he holds it, in tweets whose ids are above that of his claim's event.
+- Lists and bookmarks: the sentences of `tests/oracle_collections.py`, and `Oracle.list_timeline`.
 - Likes, views and what refers to a tweet: the sentences of `tests/oracle_engagement.py`.
 """
 
@@ -54,6 +55,7 @@ from events.types import (
     UserUnmuted,
 )
 from projections.text.entities import parse
+from tests.oracle_collections import CollectionsOracle
 from tests.oracle_engagement import EngagementOracle, TweetCounts
 from tests.oracle_log import LogRecord
 
@@ -94,6 +96,7 @@ class Oracle:
         self._muting: dict[int, set[int]] = defaultdict(set)
         self._holders: dict[str, tuple[int, int]] = {}  # name -> user, event id of the claim
         self._engagement = EngagementOracle()
+        self.collections = CollectionsOracle()
         for record in records:
             self.feed(record)
 
@@ -107,6 +110,7 @@ class Oracle:
         self._next_offset[source] = record.offset + 1
         self._apply(record.event)
         self._engagement.feed(record)
+        self.collections.feed(record)
 
     def _apply(self, event: Event) -> None:
         match event:
@@ -291,11 +295,19 @@ class Oracle:
         direction or muted; a reply only if the one replied to is the user, its author, or followed
         by the user; of several retweets that remain of one tweet the newest.
         """
+        return self.merged(user, {user, *self._following(user)})[:limit]
+
+    def merged(self, user: int, authors: set[int]) -> list[int]:
+        """Ids of what a user sees of the tweets of several authors, newest first.
+
+        A reply only if the one replied to is the user, its author, or one of ``authors``; of
+        several retweets that remain of one tweet the newest.
+        """
         candidates = [
             tweet
-            for author in [user, *self._following(user)]
+            for author in authors
             for tweet in self._tweets_of(author)
-            if self.shows(user, tweet)
+            if self._shows(user, tweet, authors)
         ]
         newest_first = sorted(candidates, key=lambda tweet: tweet.tweet_id, reverse=True)
         found: list[int] = []
@@ -306,7 +318,15 @@ class Oracle:
                     continue
                 retweeted.add(tweet.retweet_of_id)
             found.append(tweet.tweet_id)
-        return found[:limit]
+        return found
+
+    def list_timeline(self, list_id: int, reader: int) -> list[int]:
+        """Ids of a list's tweets as a reader sees them, newest first.
+
+        Tweets and retweets by the members, with every filter of the reader's home timeline; a
+        reply only if the one replied to is the reader, its author, or a member.
+        """
+        return self.merged(reader, set(self.collections.members(list_id)))
 
     def mentions(self, user: int, reader: int | None = None) -> list[int]:
         """Ids of tweets by others that speak to a user, newest first, as ``reader`` sees them.
@@ -337,7 +357,7 @@ class Oracle:
         names = [mention.username.casefold() for mention in parse(tweet.text).mentions]
         return name in list(dict.fromkeys(names))[:NAMES_PER_TWEET]
 
-    def shows(self, user: int, tweet: TweetPosted) -> bool:
+    def _shows(self, user: int, tweet: TweetPosted, heard: set[int]) -> bool:
         """Whether the viewer's own filters let a visible tweet through."""
         authors = {tweet.user_id}
         if tweet.retweet_of_id is not None:
@@ -349,7 +369,7 @@ class Oracle:
         replied_to = tweet.reply_to_user_id
         if replied_to is None:
             return False
-        return replied_to in (user, tweet.user_id) or self.is_following(user, replied_to)
+        return replied_to in (user, tweet.user_id) or replied_to in heard
 
     def _hidden_from(self, user: int, author: int) -> bool:
         return (

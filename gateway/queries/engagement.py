@@ -17,7 +17,7 @@ from gateway.queries.users import with_counts
 from gateway.queries.visible import Shown, includes
 from gateway.services import Accounts, Engagement, Graph, Tweets
 from projections.engagement.layout import QUOTE, REPLY, RETWEET
-from projections.engagement.read import Page
+from projections.listing import Page
 
 STEPS_MAX = 4
 

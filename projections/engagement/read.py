@@ -4,15 +4,12 @@ Counts come from the cache, filled from the registers under a lease; lists from 
 first. A list's row counts only while the membership names it, so a page reads on past those that
 were taken back.
 
-Bounded by: ``IDS_PER_QUERY`` partitions a query, ``ROUNDS_MAX`` rounds for one page (a page may
-then be short and go on), and the callers' page sizes.
+Bounded by: ``IDS_PER_QUERY`` partitions a query, and the bounds of :mod:`projections.listing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-import msgspec
+from collections.abc import Iterable, Sequence
 
 from projections.bus import Command, RedisBus, Reply
 from projections.cache import Cache
@@ -26,37 +23,8 @@ from projections.engagement.layout import (
 )
 from projections.engagement.likes import TALLIES
 from projections.keys import Keys
+from projections.listing import NEWEST, Entry, Page, read_page
 from projections.store import Row, Store
-
-ROUNDS_MAX = 4
-NEWEST = (1 << 63) - 1
-"""Above every id: where reading from the top begins."""
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One entry of a list.
-
-    Attributes:
-        at: Id that orders the list: of the like's event, or of the reply, retweet or quote.
-        user_id: Who; for ``likes_of`` the reader's own.
-        tweet_id: The tweet liked, or the reply, retweet or quote.
-    """
-
-    at: int
-    user_id: int
-    tweet_id: int
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Part of a list.
-
-    Attributes:
-        entries: Newest first.
-        below: Where to read on; None at the end.
-    """
-
-    entries: list[Entry]
-    below: int | None
 
 
 class EngagementReader:
@@ -125,7 +93,7 @@ class EngagementReader:
             likes: dict[int, int] = dict(found)
             return [Entry(e, user, tweet_id) for e, user in rows if likes.get(user) == e]
 
-        return await _page(read, standing, below, limit)
+        return await read_page(read, standing, below, limit)
 
     async def likes_of(self, user_id: int, below: int = NEWEST, limit: int = 20) -> Page:
         """Returns the tweets that a user likes, the newest like first."""
@@ -148,7 +116,7 @@ class EngagementReader:
             likes = {found: event_id for page in pages for found, event_id in page}
             return [Entry(e, user_id, tweet) for e, tweet in rows if likes.get(tweet) == e]
 
-        return await _page(read, standing, below, limit)
+        return await read_page(read, standing, below, limit)
 
     async def children(
         self, tweet_id: int, kind: str, below: int = NEWEST, limit: int = 20
@@ -172,7 +140,7 @@ class EngagementReader:
         async def standing(rows: Sequence[Row]) -> list[Entry]:
             return [Entry(child, author, child) for child, author, deleted in rows if not deleted]
 
-        return await _page(read, standing, below, limit)
+        return await read_page(read, standing, below, limit)
 
     async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
         wanted = list(ids)
@@ -183,26 +151,6 @@ class EngagementReader:
             for tweet_id, *row in rows:
                 by_tweet[tweet_id].append(tuple(row))
         return {tweet_id: pack(rows) for tweet_id, rows in by_tweet.items()}
-
-
-async def _page(
-    read: Callable[[int, int], Awaitable[list[Row]]],
-    standing: Callable[[Sequence[Row]], Awaitable[list[Entry]]],
-    below: int,
-    limit: int,
-) -> Page:
-    """Reads until there are ``limit`` entries that stand, the list ends, or rounds run out."""
-    found: list[Entry] = []
-    for _ in range(ROUNDS_MAX):
-        wanted = limit + 1
-        rows = await read(below, wanted)
-        found += await standing(rows) if rows else []
-        if len(found) > limit:
-            return Page(found[:limit], found[limit - 1].at)
-        if len(rows) < wanted:
-            return Page(found, None)
-        below = rows[-1][0]
-    return Page(found, below)
 
 
 def _unpacked(found: dict[int, bytes]) -> dict[int, Counts]:

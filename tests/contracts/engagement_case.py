@@ -18,8 +18,9 @@ from events.types import (
 )
 from projections.base import Unit
 from projections.engagement.layout import KINDS, Limits
-from projections.engagement.read import NEWEST, EngagementReader, Page
+from projections.engagement.read import EngagementReader
 from projections.engagement.unit import Engagement
+from projections.listing import NEWEST, Page
 from tests.contracts.case import UnitCase, World
 from tests.contracts.history import LogBuilder
 from tests.oracle import LogRecord

@@ -19,6 +19,7 @@ from projections.base import RetryableError, Unit
 from projections.store import Row, Store
 from tests.contracts.accounts_case import AccountsCase
 from tests.contracts.case import UnitCase, World
+from tests.contracts.collections_case import CollectionsCase
 from tests.contracts.engagement_case import ColdEngagementCase, EngagementCase
 from tests.contracts.history import TOPIC_ID, LogBuilder, slices
 from tests.contracts.timelines_case import TimelinesCase
@@ -31,6 +32,7 @@ CASES: tuple[UnitCase, ...] = (
     TimelinesCase(),
     EngagementCase(),
     ColdEngagementCase(),
+    CollectionsCase(),
 )
 SEEDS = (1, 2, 3)
 LOOKS = 4

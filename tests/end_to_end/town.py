@@ -19,7 +19,7 @@ from infra.prepare import prepare
 from infra.settings import Settings
 from infra.stack import ports
 
-UNITS = ("accounts", "tweets", "timelines", "engagement")
+UNITS = ("accounts", "tweets", "timelines", "engagement", "collections")
 READY_SECONDS_MAX = 60.0
 TIMEOUT_SECONDS = 20.0
 

@@ -32,6 +32,10 @@ GET /api/users/{id}/followers · GET /api/users/{id}/following
 POST /api/tweets/{id}/like · DELETE /api/tweets/{id}/like · POST /api/tweets/views
 GET /api/tweets/{id}/liking_users · GET /api/tweets/{id}/retweeted_by
 GET /api/tweets/{id}/quotes · GET /api/tweets/{id}/replies · GET /api/users/{id}/likes
+POST /api/lists · GET /api/lists/{id} · PATCH /api/lists/{id} · DELETE /api/lists/{id}
+GET /api/lists/{id}/members · POST /api/lists/{id}/members
+DELETE /api/lists/{id}/members/{user} · GET /api/lists/{id}/tweets · GET /api/users/{id}/lists
+POST /api/tweets/{id}/bookmark · DELETE /api/tweets/{id}/bookmark · GET /api/bookmarks
 GET /healthz · GET /readyz · GET /metrics · GET /openapi.json
 """
 
@@ -101,7 +105,7 @@ async def test_every_route_of_the_api_but_registration_needs_a_token(world: Worl
         for method, operation in operations.items():
             if "security" in operation:
                 target = path.replace("{name}", "x")
-                for name in ("{id}", "{me}", "{target}"):
+                for name in ("{id}", "{me}", "{target}", "{user}"):
                     target = target.replace(name, "1")
                 response = await world.send(method.upper(), target)
                 assert response.status == 401, target

@@ -26,13 +26,14 @@ from gateway.openings import Openings
 from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.engagement.layout import Counts, metrics_json
-from projections.engagement.read import Entry as Engaged
-from projections.engagement.read import Page
 from projections.fragments import rfc3339
+from projections.listing import Entry as Engaged
+from projections.listing import Page
 from projections.timelines.authors import Merge
 from projections.timelines.layout import Entry, Relations
 from projections.tweets.layout import TweetFragment, pack
 from tests.oracle import LogRecord, Oracle, Profile
+from tests.unit.gateway.fake_collections import FakeCollections
 from tests.unit.gateway.talk_fakes import FakeMentions
 
 STARTED_MS = 1_700_000_000_000
@@ -213,13 +214,21 @@ class FakeAuthors:
         self._oracle = oracle
 
     async def page(self, author_id: int, below: int, limit: int) -> Merge:
-        ids = _page(self._oracle.user_timeline(author_id, replies=True), below, limit)
+        return await self.merge([author_id], below, limit)
+
+    async def merge(self, authors: Collection[int], below: int, wanted: int) -> Merge:
+        written = [
+            tweet_id
+            for author in authors
+            for tweet_id in self._oracle.user_timeline(author, replies=True)
+        ]
+        ids = _page(written, below, wanted)
         entries = []
         for tweet_id in ids:
             tweet = self._oracle._posted[tweet_id]
             reply_to, original = tweet.reply_to_user_id or 0, tweet.retweet_of_id or 0
-            entries.append(Entry(tweet_id, author_id, reply_to, original))
-        return Merge(entries, ids[-1] if len(ids) == limit else 0)
+            entries.append(Entry(tweet_id, tweet.user_id, reply_to, original))
+        return Merge(entries, ids[-1] if len(ids) == wanted else 0)
 
     async def retweets_of(
         self, originals: Collection[int], authors: Sequence[int]
@@ -271,6 +280,7 @@ class World:
     ) -> None:
         self.oracle = Oracle()
         self.log = FakeLog(self.oracle)
+        self.collections = FakeCollections(self.oracle.collections)
         self.tokens = Tokens(KEY)
         self.metrics = GatewayMetrics(CollectorRegistry())
         minter = FakeMinter()
@@ -281,6 +291,7 @@ class World:
             "tweets": frozenset({"new-tweets"}),
             "timelines": frozenset({"new-tweets", "social-graph"}),
             "engagement": frozenset({"new-tweets", "engagements"}),
+            "collections": frozenset({"lists", "bookmarks"}),
         }
         services = Services(
             log=self.log,
@@ -292,6 +303,7 @@ class World:
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),
             home=FakeHome(self.oracle, tweets, accounts),
+            collections=self.collections,
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,

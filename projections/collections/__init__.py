@@ -1,0 +1,1 @@
+"""Unit of projection: lists of users, and bookmarks."""
