@@ -143,7 +143,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         }
         timelines = compose.timelines_reader(on)
         accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
-        tweets = CountedTweets(on.bus, compose.tweets_reader(on), engagement)
+        tweets = CountedTweets(compose.tweets_reader(on), engagement)
         metrics = GatewayMetrics(REGISTRY)
         openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
         gateway, health = build(

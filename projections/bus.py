@@ -45,20 +45,27 @@ class CommandError(Exception):
 class _Batch:
     """Replies still expected for commands that were written together."""
 
-    __slots__ = ("future", "missing", "replies")
+    __slots__ = ("future", "missing", "replies", "sent_at")
 
-    def __init__(self, size: int, future: asyncio.Future[list[Reply]]) -> None:
+    def __init__(self, size: int, future: asyncio.Future[list[Reply]], sent_at: float) -> None:
         self.missing = size
         self.replies: list[Reply] = []
         self.future = future
+        self.sent_at = sent_at
 
 
 class _Link(asyncio.Protocol):
-    """One connection to one node; batches are answered in the order in which they were written."""
+    """One connection to one node; batches are answered in the order in which they were written.
+
+    So the oldest batch tells of all: one timer for it bounds every wait, where a timeout around
+    each would cost as much as a batch itself.
+    """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[_Batch] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -98,6 +105,8 @@ class _Link(asyncio.Protocol):
             self.closed = reason
         if self._transport is not None:
             self._transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
         self._writable.set()
         while self._waiting:
             future = self._waiting.popleft().future
@@ -105,17 +114,37 @@ class _Link(asyncio.Protocol):
                 future.set_exception(reason)
 
     async def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Writes the commands together and returns their replies, errors as values."""
-        await self._writable.wait()
+        """Writes the commands together and returns their replies, errors as values.
+
+        Raises:
+            TimeoutError: the oldest batch waited for ``TIMEOUT_SECONDS``; the link is closed.
+            OSError: the link was closed.
+        """
+        if not self._writable.is_set():
+            await self._writable.wait()
         if self.closed is not None or self._transport is None:
             raise ConnectionResetError(str(self.closed))
-        batch = _Batch(len(commands), asyncio.get_running_loop().create_future())
+        loop = self._loop
+        batch = _Batch(len(commands), loop.create_future(), loop.time())
         self._waiting.append(batch)
+        if self._timer is None:
+            self._timer = loop.call_later(TIMEOUT_SECONDS, self._watch)
         pack = hiredis.pack_command
         # hiredis takes a tuple of any length; its stub says of one.
         packed = [pack(tuple(command)) for command in commands]  # type: ignore[arg-type]
         self._transport.write(b"".join(packed))
         return await batch.future
+
+    def _watch(self) -> None:
+        """Closes a link whose oldest batch is overdue; otherwise looks again when it would be."""
+        self._timer = None
+        if not self._waiting:
+            return
+        left = self._waiting[0].sent_at + TIMEOUT_SECONDS - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._watch)
+        else:
+            self.abort(TimeoutError("no reply in time"))
 
 
 class RedisBus:
@@ -135,6 +164,7 @@ class RedisBus:
         self._links: dict[tuple[str, int], _Link] = {}
         self._connecting: dict[tuple[str, int], asyncio.Lock] = {}
         self._owners: list[tuple[str, int]] = []
+        self._sole: tuple[str, int] | None = None
         self._libraries: list[str] = []
 
     @classmethod
@@ -175,9 +205,10 @@ class RedisBus:
     async def calls_strict(self, commands: Sequence[Command]) -> list[Reply]:
         """As :meth:`calls`, raising the first refusal as ``CommandError``."""
         replies = await self.calls(commands)
-        for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, hiredis.ReplyError):
-                raise CommandError(f"{command[0]!s}: {reply}")
+        if _refused(replies):
+            for command, reply in zip(commands, replies, strict=True):
+                if isinstance(reply, hiredis.ReplyError):
+                    raise CommandError(f"{command[0]!s}: {reply}")
         return replies
 
     async def calls(self, commands: Sequence[Command]) -> list[Reply]:
@@ -190,14 +221,20 @@ class RedisBus:
         """
         if not commands:
             return []
-        replies: list[Reply] = [None] * len(commands)
         pending = list(range(len(commands)))
         asking: dict[int, tuple[str, int]] = {}
-        for _ in range(REDIRECTS_MAX):
+        if self._sole is not None:  # one node owns all: no key needs to be looked at
+            replies = await self._send(self._sole, commands)
+        else:
+            replies = [None] * len(commands)
             await self._round(commands, pending, asking, replies)
+        for _ in range(REDIRECTS_MAX):
+            if not _refused(replies):
+                return replies
             pending, asking = await self._redirected(commands, pending, replies)
             if not pending:
                 return replies
+            await self._round(commands, pending, asking, replies)
         raise RetryableError(f"Redis kept redirecting: {replies[pending[0]]}")
 
     async def nodes(self) -> list[tuple[str, int]]:
@@ -246,22 +283,19 @@ class RedisBus:
             replies[index] = answer
 
     async def _send(self, node: tuple[str, int], commands: Sequence[Command]) -> list[Reply]:
-        link: _Link | None = None
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                link = await self._link(node)
-                return await link.send(commands)
+            link = self._links.get(node)
+            if link is None or link.closed is not None:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    link = await self._link(node)
+            return await link.send(commands)
         except TimeoutError as error:
-            # Replies can no longer be trusted to come; whoever else waits on this link learns it
-            # now.
-            if link is not None:
-                link.abort(TimeoutError("no reply in time"))
-            self._owners = []
+            self._own([])
             raise RetryableError(
                 f"Redis at {node[0]}:{node[1]} did not answer within {TIMEOUT_SECONDS:g} s"
             ) from error
         except OSError as error:
-            self._owners = []
+            self._own([])
             raise RetryableError(f"Redis at {node[0]}:{node[1]} is away: {error}") from error
 
     async def _redirected(
@@ -283,7 +317,7 @@ class RedisBus:
             elif str(reply).startswith("ERR Function not found"):
                 unloaded = True
             elif words[0] in ("CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN", "READONLY"):
-                self._owners = []
+                self._own([])
                 raise RetryableError(f"Redis cannot serve this yet: {reply}")
             else:
                 continue
@@ -310,9 +344,14 @@ class RedisBus:
             except RetryableError as error:
                 failure = error
                 continue
-            self._owners = _slot_owners(reply, node)
+            self._own(_slot_owners(reply, node))
             return
         raise failure or RetryableError("no Redis node is known")
+
+    def _own(self, owners: list[tuple[str, int]]) -> None:
+        """Sets who owns which slot; an empty list: to be learnt before the next round."""
+        self._owners = owners
+        self._sole = owners[0] if owners and len(set(owners)) == 1 else None
 
     async def _link(self, node: tuple[str, int]) -> _Link:
         link = self._links.get(node)
@@ -332,6 +371,10 @@ class RedisBus:
                         raise CommandError(f"AUTH: {reply}")
             self._links[node] = link
             return link
+
+
+def _refused(replies: Sequence[Reply]) -> bool:
+    return hiredis.ReplyError in map(type, replies)
 
 
 def _slot(command: Command) -> int:

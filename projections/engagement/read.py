@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from projections.bus import Command, RedisBus, Reply
+from projections.bus import RedisBus
 from projections.cache import Cache
 from projections.engagement.layout import (
     COUNTS,
@@ -55,16 +55,10 @@ class EngagementReader:
         """
         return _unpacked(await self._cache.get(ids))
 
-    def queries(self, ids: Sequence[int]) -> list[Command]:
-        """Returns the commands that read counts, to share a round trip with others.
-
-        Ids must not repeat. Hand the replies to :meth:`settle` with the same ids.
-        """
-        return self._cache.queries(ids)
-
-    async def settle(self, ids: Sequence[int], replies: Sequence[Reply]) -> dict[int, Counts]:
-        """Returns the counts of :meth:`queries`, loading what was not cached."""
-        return _unpacked(await self._cache.settle(ids, replies))
+    @property
+    def cache(self) -> Cache:
+        """Packed counts by tweet id, to be read beside another unit's entries."""
+        return self._cache
 
     async def liked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
         """Returns which of the tweets the user likes; from the store itself."""

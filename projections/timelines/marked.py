@@ -64,7 +64,8 @@ def window(value: bytes | None, below: int, limit: int) -> Window:
     if value is None or value[:1] != COMPLETE:
         return COLD
     floor = _marker(value)
-    ids = sorted(unpack_ids(value[MARKER_BYTES:]))
+    ids = unpack_ids(value[MARKER_BYTES:]).tolist()
+    ids.sort()
     found: list[int] = []
     for at in range(bisect_left(ids, below) - 1, -1, -1):
         tweet_id = ids[at]

@@ -67,9 +67,14 @@ class TweetFragment(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
     @classmethod
-    def unpack(cls, data: bytes) -> TweetFragment:
-        """Reads a stored or cached fragment; the JSON is not looked at."""
-        return cls(*(*_HEADER.unpack_from(data), data[_HEADER.size :]))
+    def unpack(cls, data: bytes, more: bytes = b"") -> TweetFragment:
+        """Reads a stored or cached fragment; the JSON is not looked at.
+
+        Args:
+            data: The fragment.
+            more: Members to splice in, each behind a comma.
+        """
+        return cls(*(*_HEADER.unpack_from(data), data[_HEADER.size :] + more))
 
     @property
     def has_media(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from projections.bus import Command, RedisBus, Reply
+from projections.bus import RedisBus
 from projections.cache import Cache
 from projections.keys import Keys
 from projections.store import Row, Store
@@ -39,19 +39,10 @@ class TweetsReader:
         found = await self._cache.get(ids)
         return {tweet_id: TweetFragment.unpack(data) for tweet_id, data in found.items()}
 
-    def queries(self, ids: Sequence[int]) -> list[Command]:
-        """Returns the commands that read tweets, to share a round trip with others.
-
-        Ids must not repeat. Hand the replies to :meth:`settle` with the same ids.
-        """
-        return self._cache.queries(ids)
-
-    async def settle(
-        self, ids: Sequence[int], replies: Sequence[Reply]
-    ) -> dict[int, TweetFragment]:
-        """Returns the tweets of :meth:`queries`, loading what was not cached."""
-        found = await self._cache.settle(ids, replies)
-        return {tweet_id: TweetFragment.unpack(data) for tweet_id, data in found.items()}
+    @property
+    def cache(self) -> Cache:
+        """Packed fragments by tweet id, to be read beside another unit's entries."""
+        return self._cache
 
     async def author_of(self, ids: Iterable[int]) -> dict[int, int]:
         """Returns who posted each tweet id, deleted ones included; from the store itself.

@@ -24,14 +24,15 @@ from infra.compose import Engines
 from infra.settings import load
 from projections.accounts.layout import USER, UserFragment
 from projections.accounts.unit import NAME as ACCOUNTS
+from projections.bus import Command
 from projections.cache import Cache
+from projections.engagement.layout import COUNTS, Counts, metrics_json
 from projections.timelines import marked
 from projections.timelines.authors import NEWEST
 from projections.timelines.layout import HOME
 from projections.timelines.tiers import Tiers
 from projections.timelines.unit import NAME as TIMELINES
 from projections.tweets.layout import TWEET, TweetFragment
-from projections.tweets.unit import NAME as TWEETS
 
 COUNT = 20
 WANTED = int(COUNT * OVERFETCH) + 1
@@ -45,7 +46,10 @@ class BareHome:
     def __init__(self, on: Engines) -> None:
         self._bus = on.bus
         self._keys = on.keys(TIMELINES)
-        self._tweets = Cache(on.bus, on.keys(TWEETS), TWEET, _nothing)
+        self._prefixes = [
+            (self._keys.prefix(TWEET, bucket), self._keys.prefix(COUNTS, bucket))
+            for bucket in range(self._keys.buckets)
+        ]
         self._users = Cache(on.bus, on.keys(ACCOUNTS), USER, _nothing)
         self._tiers = Tiers(on.bus, on.store, self._keys)
 
@@ -60,13 +64,17 @@ class BareHome:
             ]
         )
         ids = marked.window(timeline, NEWEST, WANTED).ids
-        tweets = await self._bus.calls(self._tweets.queries(ids))
-        found = [TweetFragment.unpack(data) for values in tweets for data in values]
-        authors = list({tweet.author_id for tweet in found})
+        replies = await self._bus.calls(self._beside(ids))
+        found = [
+            (TweetFragment.unpack(data), metrics_json(Counts.unpack(counts)))
+            for values in replies
+            for data, counts in zip(values, values[len(values) // 2 :], strict=False)
+        ]
+        authors = list({tweet.author_id for tweet, _ in found})
         users = await self._bus.calls(self._users.queries(authors))
         people = [UserFragment.unpack(data).body for values in users for data in values]
         body = b'{"data":[%s}],"includes":{"users":[%s}]}}' % (
-            b"},".join([tweet.body for tweet in found[:COUNT]]),
+            b"},".join([tweet.body + b"," + metrics for tweet, metrics in found[:COUNT]]),
             b"},".join(people),
         )
         headers = [
@@ -75,6 +83,21 @@ class BareHome:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _beside(self, ids: list[int]) -> list[Command]:
+        groups: dict[int, list[int]] = {}
+        for tweet_id in ids:
+            groups.setdefault(self._keys.bucket(tweet_id), []).append(tweet_id)
+        return [
+            (
+                "MGET",
+                *[b"%s%d" % (tweets, i) for i in group],
+                *[b"%s%d" % (counts, i) for i in group],
+            )
+            for (tweets, counts), group in (
+                (self._prefixes[bucket], group) for bucket, group in groups.items()
+            )
+        ]
 
 
 async def _nothing(_ids: object) -> dict[int, bytes]:

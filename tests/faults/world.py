@@ -153,7 +153,7 @@ async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[Worl
         plan = Plan(users=USERS, seed=seed, follows_mean=12.0, day_seconds=20.0)
         appender = await Appender.open(log, minter, plan)
         engagement = compose.engagement_reader(on)
-        tweets = CountedTweets(on.bus, compose.tweets_reader(on), engagement)
+        tweets = CountedTweets(compose.tweets_reader(on), engagement)
         homes = HomeTimelines(compose.timelines_reader(on), tweets, compose.accounts_reader(on))
         lag = Lag(on, view, compose.UNITS)
         here = World(on, view, lag, workers, appender, homes, engagement, env)
