@@ -33,6 +33,7 @@ from events.errors import (
     UnknownSchema,
     WrongType,
 )
+from events.integers import Integers
 from events.types import EVENT_TYPES, EVENT_TYPES_OF_TOPIC, Event, checked_fields
 from schemas import catalog
 from schemas.catalog import NAMESPACE, AvroSchema
@@ -107,12 +108,13 @@ class Codec:
         self._source = source
         self._writers: dict[type[Event], tuple[bytes, AvroSchema]] = {}
         self._decoders: dict[bytes, _Decoder] = {}
+        self._together: dict[bytes, tuple[type[Event], Integers]] = {}
         self._unknown: dict[int, float] = {}
         self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE_MAX)
         for name, schema_id in ids.items():
             header = _header(schema_id)
             self._writers[EVENT_TYPES[name]] = header, _newest(name)
-            self._decoders[header] = _decoder(_newest_source(name))
+            self._add(header, _newest_source(name))
 
     def encode(self, event: Event) -> bytes:
         """The record value of an event.
@@ -183,24 +185,53 @@ class Codec:
         for start in range(0, len(values), DECODE_BURST_MAX):
             if start:
                 await asyncio.sleep(0)
-            for value in values[start : start + DECODE_BURST_MAX]:
-                event = None
-                if value is not None:
-                    try:
-                        event = self.decode(value)
-                        if allowed is not None and type(event) not in allowed:
-                            raise WrongType(f"{type(event).__name__} does not belong in {topic}")
-                    except PoisonError as error:
-                        event = None
-                        failures.append(Failure(len(events), error))
-                events.append(event)
+            burst = values[start : start + DECODE_BURST_MAX]
+            events += self._decode_alike(burst, allowed)
+            for index, value in enumerate(burst, start):
+                if value is None or events[index] is not None:
+                    continue
+                try:
+                    event = self.decode(value)
+                    if allowed is not None and type(event) not in allowed:
+                        raise WrongType(f"{type(event).__name__} does not belong in {topic}")
+                    events[index] = event
+                except PoisonError as error:
+                    failures.append(Failure(index, error))
         return Decoded(events, failures)
+
+    def _decode_alike(
+        self, values: Sequence[bytes | None], allowed: frozenset[type[Event]] | None
+    ) -> list[Event | None]:
+        """Those events of a burst that can be decoded together; None for the others."""
+        events: list[Event | None] = [None] * len(values)
+        if not self._together:
+            return events
+        alike: dict[tuple[bytes, int], list[int]] = {}
+        for index, value in enumerate(values):
+            if value is not None:
+                alike.setdefault((value[:HEADER_BYTES], len(value)), []).append(index)
+        for (header, _), indexes in alike.items():
+            kind, integers = self._together.get(header, (None, None))
+            if integers is None or (allowed is not None and kind not in allowed):
+                continue
+            bodies = [cast("bytes", values[index])[HEADER_BYTES:] for index in indexes]
+            for index, event in zip(indexes, integers.decode(bodies) or (), strict=False):
+                events[index] = event
+        return events
+
+    def _add(self, header: bytes, schema: AvroSchema) -> None:
+        self._decoders[header] = _decoder(schema)
+        kind = EVENT_TYPES.get(schema.get("name", ""))
+        if kind is not None and plain(schema) == plain(_newest_source(kind.__name__)):
+            written = plain(schema)
+            if Integers.suits(written):
+                self._together[header] = kind, Integers(kind, written)
 
     async def _fetch(self, schema_id: int) -> None:
         async with self._fetches:
             schema = await self._source.schema_of(schema_id)
         if schema is not None:
-            self._decoders[_header(schema_id)] = _decoder(schema)
+            self._add(_header(schema_id), schema)
             return
         if len(self._unknown) >= UNKNOWN_IDS_MAX:
             self._unknown.clear()

@@ -13,7 +13,7 @@ import msgspec
 from events.types import Event
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One decoded event with its place in the log.
 
     Attributes:
@@ -27,7 +27,7 @@ class Record(msgspec.Struct, frozen=True):
     event: Event
 
 
-class Slice(msgspec.Struct, frozen=True):
+class Slice(msgspec.Struct, frozen=True, gc=False):
     """Consecutive records of one partition.
 
     Attributes:

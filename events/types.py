@@ -34,6 +34,7 @@ class Event(
     msgspec.Struct,
     frozen=True,
     kw_only=True,
+    gc=False,  # plain values hold no cycles, and there are many of them
     tag_field="type",
     tag=True,
     forbid_unknown_fields=True,
@@ -51,7 +52,7 @@ class Event(
     occurred_at: Millis
 
 
-class Geo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Geo(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A place on Earth.
 
     Attributes:
