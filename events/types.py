@@ -349,6 +349,14 @@ class FanOutChunk(Event, frozen=True, kw_only=True):
     last_follower_id: Id | None = None
 
 
+class BackfillChunk(Event, frozen=True, kw_only=True):
+    """An author's recent tweets are to be added to the timelines of a range of followers."""
+
+    author_id: Id
+    first_follower_id: Id
+    last_follower_id: Id | None = None
+
+
 class RedriveRequested(Event, frozen=True, kw_only=True):
     """An operator sends a dead letter back to one unit.
 

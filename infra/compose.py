@@ -22,6 +22,7 @@ from events.log import Log
 from events.producer import ProducerSettings
 from events.registry import Registry
 from events.snowflake import SnowflakeMinter
+from infra.fan_out import KafkaChunks, LogEnds
 from infra.settings import Settings
 from projections import store as store_module
 from projections.accounts.read import AccountsReader
@@ -38,6 +39,9 @@ from projections.engagement.unit import Engagement
 from projections.keys import Keys
 from projections.positions import AppliedPositions
 from projections.store import Store
+from projections.timelines.fan_out import NAME as FAN_OUT
+from projections.timelines.fan_out import FanOut
+from projections.timelines.keeper import Keeper, KeeperSettings
 from projections.timelines.read import TimelinesReader
 from projections.timelines.unit import NAME as TIMELINES
 from projections.timelines.unit import Timelines
@@ -49,6 +53,7 @@ from schemas.catalog import Topics
 
 REGISTRY_SECONDS_MAX = 10.0
 CONNECT_SECONDS_MAX = 15.0
+BACKLOG_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,20 @@ def _timelines(on: Engines) -> Timelines:
         on.bus,
         on.store,
         on.keys(TIMELINES),
-        celebrity_threshold=on.settings.celebrity_threshold,
+        chunk_log=KafkaChunks(on),
+        popular_threshold=min(on.settings.popular_threshold, on.settings.celebrity_threshold),
+        timeline_length=on.settings.timeline_length,
+        inactive_days=on.settings.inactive_days,
+    )
+
+
+def _fan_out(on: Engines) -> FanOut:
+    return FanOut(
+        on.bus,
+        on.store,
+        on.keys(FAN_OUT),
+        timelines=on.keys(TIMELINES),
+        chunk_log=KafkaChunks(on),
         timeline_length=on.settings.timeline_length,
     )
 
@@ -196,10 +214,33 @@ UNITS: dict[str, Callable[[Engines], Unit]] = {
     ACCOUNTS: _accounts,
     TWEETS: _tweets,
     TIMELINES: _timelines,
+    FAN_OUT: _fan_out,
     ENGAGEMENT: _engagement,
     COLLECTIONS: _collections,
 }
 """The units there are, by name."""
+
+
+def tier_keeper(on: Engines) -> Keeper:
+    """Who promotes and demotes authors; runs in the processes that deliver chunks."""
+    settings = on.settings
+    return Keeper(
+        on.bus,
+        on.store,
+        on.keys(TIMELINES),
+        reader=timelines_reader(on),
+        chunk_log=KafkaChunks(on),
+        flow=LogEnds(on),
+        timelines=on.applied(TIMELINES),
+        fan_out=on.applied(FAN_OUT),
+        settings=KeeperSettings(
+            celebrity_threshold=settings.celebrity_threshold,
+            popular_threshold=settings.popular_threshold,
+            survey_seconds=settings.tier_survey_s,
+            backlog_seconds=min(BACKLOG_SECONDS, settings.tier_survey_s),
+            backlog_chunks_max=settings.backlog_chunks_max,
+        ),
+    )
 
 
 def accounts_reader(on: Engines) -> AccountsReader:
@@ -233,8 +274,8 @@ def timelines_reader(on: Engines) -> TimelinesReader:
         on.bus,
         on.store,
         on.keys(TIMELINES),
-        celebrity_threshold=on.settings.celebrity_threshold,
         timeline_length=on.settings.timeline_length,
+        inactive_days=on.settings.inactive_days,
     )
 
 

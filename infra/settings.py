@@ -146,6 +146,18 @@ class Settings(BaseSettings):
     celebrity_threshold: PositiveInt = Field(
         1_000_000, description="Followers from which tweets are pulled at read, not pushed"
     )
+    popular_threshold: PositiveInt = Field(
+        10_000, description="Followers from which tweets are pushed in the background, by chunks"
+    )
+    tier_survey_s: PositiveFloat = Field(
+        3600.0, description="Seconds between two reclassifications of the large accounts"
+    )
+    backlog_chunks_max: PositiveInt = Field(
+        2_000, description="Fan-out chunks that may wait before celebrity_threshold is lowered"
+    )
+    inactive_days: PositiveInt = Field(
+        30, description="Days after which nothing is pushed to somebody who was not seen"
+    )
     timeline_length: PositiveInt = Field(800, description="Tweets kept in a home timeline")
 
     # Processes.

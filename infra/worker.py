@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import uvloop
 from prometheus_client import REGISTRY
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 from infra import compose, settings
 from infra.compose import Engines
 from projections.base import RetryableError, Unit
+from projections.timelines.fan_out import SLICE_CHUNKS_MAX, FanOut
 from projections.timelines.unit import Timelines
 from streams.errors import OperatorNeeded, Restart
 from streams.settings import WorkerSettings
@@ -30,9 +32,9 @@ log = logging.getLogger("murmur.worker")
 
 
 class Deliveries(Collector):
-    """Entries that the timelines unit added to cached timelines."""
+    """Entries that a worker added to cached timelines."""
 
-    def __init__(self, unit: Timelines) -> None:
+    def __init__(self, unit: Timelines | FanOut) -> None:
         self._unit = unit
 
     def collect(self) -> Iterator[CounterMetricFamily]:
@@ -58,7 +60,7 @@ async def run(unit_name: str, metrics_port: int) -> int:
 
 
 async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int) -> int:
-    if isinstance(unit, Timelines):
+    if isinstance(unit, Timelines | FanOut):
         REGISTRY.register(Deliveries(unit))
     worker = WorkerSettings(
         kafka_bootstrap=on.settings.kafka_bootstrap,
@@ -67,7 +69,22 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
         grace_seconds=on.settings.worker_grace_s,
         metrics_port=metrics_port,
     )
-    return await run_worker(worker, unit, compose.reader_codec(on), stop)
+    decoder = compose.reader_codec(on)
+    if not isinstance(unit, FanOut):
+        return await run_worker(worker, unit, decoder, stop)
+    keeping = asyncio.create_task(compose.tier_keeper(on).run())
+    keeping.add_done_callback(_told)
+    try:
+        chunks = replace(worker, slice_records_max=SLICE_CHUNKS_MAX)
+        return await run_worker(chunks, unit, decoder, stop)
+    finally:
+        keeping.cancel()
+
+
+def _told(keeping: asyncio.Task[None]) -> None:
+    """Says why the keeper of the tiers ended; chunks are delivered without it."""
+    if not keeping.cancelled() and (error := keeping.exception()):
+        log.error("tiers are not kept any more, restart this worker: %r", error)
 
 
 def main() -> None:

@@ -91,7 +91,10 @@ end
 --   'D'                  forget a cache entry, and any fill of it that is under way
 --   'P' ttl_ms value     replace a cache entry, and forget any fill of it that is under way
 --   'A' keep n ids...    to each of the next n marked timelines add ids; trim it to about `keep`
---   'B' floor ids        add all of one author's ids from `floor` upwards to a marked timeline
+--   'S' keep n ids       to each of the next n marked timelines add the same ids
+--   'B' n floor ids      to each of the next n marked timelines add all of one author's ids from
+--                        `floor` upwards
+--   'X' n ttl_ms         let each of the next n keys that there are live for so long from now
 local function commit(keys, args)
   local refused = admit(keys[1], args[1], args[2], args[3], args[4])
   if refused then return refused end
@@ -105,9 +108,24 @@ local function commit(keys, args)
         added = added + add(keys[k + i], keep, args[at + 3 + i])
       end
       at, k = at + 3 + n, k + n
+    elseif op == 'S' then
+      local keep, n, ids = tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
+      for i = 0, n - 1 do
+        added = added + add(keys[k + i], keep, ids)
+      end
+      at, k = at + 4, k + n
     elseif op == 'B' then
-      added = added + backfill(keys[k], args[at + 1], args[at + 2])
-      at, k = at + 3, k + 1
+      local n, floor, ids = tonumber(args[at + 1]), args[at + 2], args[at + 3]
+      for i = 0, n - 1 do
+        added = added + backfill(keys[k + i], floor, ids)
+      end
+      at, k = at + 4, k + n
+    elseif op == 'X' then
+      local n, ttl = tonumber(args[at + 1]), args[at + 2]
+      for i = 0, n - 1 do
+        redis.call('PEXPIRE', keys[k + i], ttl)
+      end
+      at, k = at + 3, k + n
     else
       redis.call('DEL', keys[k] .. ':lease')
       if op == 'P' then

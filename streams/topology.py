@@ -4,11 +4,15 @@ Every unit has one consumer group and one agent, which reads all the unit's topi
 time (concurrency 1: more could commit past unfinished work; a unit works in parallel inside a
 slice). ``schemas/topics.yaml`` says which units consume a topic, and a test holds it to this page::
 
-    users, usernames            → accounts    → projections.accounts
-    new-tweets                  → tweets      → projections.tweets
-    new-tweets, social-graph    → timelines   → projections.timelines
-    new-tweets, engagements     → engagement  → projections.engagement
-    lists, bookmarks            → collections → projections.collections
+    users, usernames                         → accounts    → projections.accounts.unit
+    new-tweets                               → tweets      → projections.tweets.unit
+    new-tweets, social-graph, user-activity  → timelines   → projections.timelines.unit
+    fan-out                                  → fan-out     → projections.timelines.fan_out
+    new-tweets, engagements                  → engagement  → projections.engagement.unit
+    lists, bookmarks                         → collections → projections.collections.unit
+
+``fan-out`` is a second group over the state of the timelines unit: chunks of large fan-outs never
+stand in front of small ones (decision 0063).
 
 Partitions are dealt to the members of a group round-robin, over all topics at once: partition 3 of
 two topics need not be with one worker, so no unit may rely on it. Every change of members takes all

@@ -95,8 +95,10 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
         chosen = loaded.settings
         env: dict[str, str] = {}
         if loaded.origins["celebrity_threshold"] is Origin.DEFAULT:
-            # Five hundred users have no million followers: scaled down, so that both tiers show.
+            # Five hundred users have no million followers: scaled down, so that all tiers show.
             env["MURMUR_CELEBRITY_THRESHOLD"] = str(max(20, options.users // 10))
+            env["MURMUR_POPULAR_THRESHOLD"] = str(max(10, options.users // 20))
+            env["MURMUR_TIER_SURVEY_S"] = "5"
         on = await closing.enter_async_context(compose.engines(chosen))
         await prepare_on(on)
         logs = chosen.data_dir / "logs"

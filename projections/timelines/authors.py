@@ -93,6 +93,14 @@ class Authors:
         )
         return Merge(entries(rows), rows[-1][1] if len(rows) == limit else 0)
 
+    async def deleted(self, author_id: int, tweets: Collection[int]) -> set[int]:
+        """Returns which of one author's tweets he has deleted."""
+        rows = await self._store.execute(
+            "SELECT tweet_id, deleted FROM {author_tweets} WHERE author_id = ? AND tweet_id IN ?",
+            (author_id, list(tweets)),
+        )
+        return {tweet_id for tweet_id, deleted in rows if deleted}
+
     async def since(self, author_id: int, floor: int, limit: int) -> list[Entry]:
         """Returns one author's newest entries from ``floor`` upwards, at most ``limit``."""
         rows = await self._store.execute(

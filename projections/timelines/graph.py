@@ -4,18 +4,17 @@ The writer's order, for one slice (the design's "each records its own fact where
 looks, then reads the other's"):
 
 1. facts into ``graph_out`` and ``graph_in``, at QUORUM;
-2. forget every cached answer that they change;
+2. forget every cached answer that they change, the chunks of large accounts among them;
 3. only then may anyone read the followee's tweets for the backfill.
 
 A tweet whose fan-out read the followers before step 2 was in its author's timeline before step 3.
 
-Bounded by: a user's edges are read in one page (5,000 followees is X's limit); followers of authors
-at or above the celebrity threshold are never gathered.
+Bounded by: a user's edges are read in one page (5,000 followees is X's limit). The followers of an
+account that is not large are counted in its partition; those of a large one chunk by chunk.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,7 +31,8 @@ from projections.bus import RedisBus
 from projections.cache import Cache
 from projections.keys import Keys
 from projections.store import Store, id_timestamp
-from projections.timelines.layout import Followers, Relations, in_force
+from projections.timelines.chunks import Chunks
+from projections.timelines.layout import FOLLOWERS, Relations, in_force
 from projections.versions import latest
 
 _FOLLOW_OUT = (
@@ -93,12 +93,12 @@ def facts(record: Record) -> list[Fact]:
 class Graph:
     """Reads the graph through its caches; the writer tells it what to forget."""
 
-    def __init__(self, bus: RedisBus, store: Store, keys: Keys, celebrity_threshold: int) -> None:
+    def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         self._bus = bus
         self._store = store
-        self._threshold = celebrity_threshold
+        self._keys = keys
+        self.chunks = Chunks(bus, store, keys)
         self.relations = Cache(bus, keys, "relations", self._load_relations)
-        self.followers = Cache(bus, keys, "followers", self._load_followers)
         self.follower_count = Cache(bus, keys, "follower_count", self._load_follower_counts)
 
     async def record(self, records: Iterable[Record]) -> None:
@@ -106,9 +106,12 @@ class Graph:
         found = [(record.event, facts(record)) for record in records]
         await self._store.write([fact for _, written in found for fact in written])
         stale: dict[bytes, None] = {}
+        follows: set[tuple[int, int]] = set()
         for event, written in found:
             if written and isinstance(event, GraphEvent):
                 stale.update(dict.fromkeys(self._stale_after(event)))
+                follows.update(_followed(event))
+        stale.update(dict.fromkeys(await self.chunks.stale_after(follows)))
         # Forgetting is harmless at any time, so it needs no fence; one key a command, any bucket.
         await self._bus.calls_strict(
             [("DEL", key, key + b":lease") for key in stale],
@@ -126,17 +129,12 @@ class Graph:
                 touched = related = (user, other)
         keys = [self.relations.key(one) for one in related]
         for one in touched:
-            keys += (self.followers.key(one), self.follower_count.key(one))
+            keys += (self._keys.of(FOLLOWERS, one), self.follower_count.key(one))
         return keys
 
     async def relations_of(self, user_id: int) -> Relations:
         """Returns what decides which authors a user sees."""
         return Relations.unpack((await self.relations.get([user_id]))[user_id])
-
-    async def followers_of(self, authors: Iterable[int]) -> dict[int, Followers]:
-        """Returns the followers of authors, for a fan-out."""
-        packed = await self.followers.get(authors)
-        return {author: Followers.unpack(data) for author, data in packed.items()}
 
     async def counts(self, user_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Returns (followers, following) of users: follows in force, whoever is active."""
@@ -182,26 +180,32 @@ class Graph:
         )
         return {user: _relations(rows).pack() for user, rows in zip(users, found, strict=True)}
 
-    async def _load_followers(self, authors: Sequence[int]) -> dict[int, bytes]:
-        found = await self._store.execute_many(
-            "SELECT follower_id, follow_id, last_block_id FROM {graph_in} WHERE user_id = ?",
-            [(author,) for author in authors],
-        )
-        loaded = {}
-        for author, rows in zip(authors, found, strict=True):
-            ids = array("q", [other for other, follow, block in rows if in_force(follow, block)])
-            loaded[author] = Followers(None if len(ids) >= self._threshold else ids).pack()
-        return loaded
-
     async def _load_follower_counts(self, users: Sequence[int]) -> dict[int, bytes]:
+        cuts = await self.chunks.cuts(users)
+        large = {user: cut for user, cut in cuts.items() if cut.active}
+        counts = dict.fromkeys(large, 0)
+        for (user, _, _), size in (await self.chunks.sizes(large)).items():
+            counts[user] += size
+        small = [user for user in users if user not in large]
         found = await self._store.execute_many(
             "SELECT follow_id, last_block_id FROM {graph_in} WHERE user_id = ?",
-            [(user,) for user in users],
+            [(user,) for user in small],
         )
-        return {
-            user: b"%d" % sum(in_force(follow, block) for follow, block in rows)
-            for user, rows in zip(users, found, strict=True)
-        }
+        for user, rows in zip(small, found, strict=True):
+            counts[user] = sum(in_force(follow, block) for follow, block in rows)
+        return {user: b"%d" % count for user, count in counts.items()}
+
+
+def _followed(event: GraphEvent) -> tuple[tuple[int, int], ...]:
+    """Returns the pairs (followed, follower) that an event may change."""
+    user, other = event.user_id, event.target_user_id
+    match event:
+        case UserFollowed() | UserUnfollowed():
+            return ((other, user),)
+        case UserBlocked() | UserUnblocked():
+            return ((other, user), (user, other))
+        case _:
+            return ()
 
 
 def _relations(rows: Sequence[Sequence[Any]]) -> Relations:

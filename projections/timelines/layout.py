@@ -6,7 +6,10 @@ Facts (Cassandra):
 - ``graph_in`` by followee: the same follows the other way round, in the order of follower ids.
 - ``author_tweets`` by author, newest first: author timelines, for every tier.
 - ``retweets`` by original and author: who retweeted it, so that one retweet of several is shown.
-- ``tiers``: authors whose tweets are pulled when read, not pushed.
+- ``follower_chunks`` by author: where the followers of a large account are cut (:mod:`.chunks`).
+- ``large_authors``: accounts that have chunks, to be found by whoever reclassifies them.
+- ``author_tiers``: authors whose tweets are pulled when read, or are on the way there or back
+  (:mod:`.tiers`).
 
 Cells are ordered by their own write timestamp, so redelivery, zombies and the order of partitions
 change nothing:
@@ -15,8 +18,9 @@ change nothing:
 - ``last_block_id``, which either side's partition may write, by the event's id (``id_timestamp``),
   so that it is the highest of them. A follow is in force when its id is above it.
 
-Caches (Redis), by bucket of their owner: ``relations``, ``followers``, ``follower_count`` (leases),
-``home`` and ``celebrity`` (marked timelines, see ``effects.lua``).
+Caches (Redis), by bucket of their owner: ``relations``, ``followers``, ``follower_count``,
+``follower_chunks`` (leases), ``home`` and ``celebrity`` (marked timelines, see ``effects.lua``);
+each chunk of followers has a bucket of its own.
 """
 
 from __future__ import annotations
@@ -48,10 +52,18 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             tweet_id bigint, author_id bigint, retweet_id bigint,
             PRIMARY KEY (tweet_id, author_id, retweet_id))""",
-    "tiers": """
+    "follower_chunks": """
         CREATE TABLE IF NOT EXISTS {table} (
-            tier text, author_id bigint,
-            PRIMARY KEY (tier, author_id))""",
+            author_id bigint, first_follower_id bigint, active boolean,
+            PRIMARY KEY (author_id, first_follower_id))""",
+    "large_authors": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            shard int, author_id bigint,
+            PRIMARY KEY (shard, author_id))""",
+    "author_tiers": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            shard int, author_id bigint, state text, change text,
+            PRIMARY KEY (shard, author_id))""",
 }
 
 NO_REPLY = 0
@@ -60,15 +72,12 @@ NO_REPLY = 0
 REPLY_TO_UNKNOWN = -1
 """``reply_to_user_id`` of a reply to somebody whom the post did not name."""
 
+FOLLOWERS = "followers"
 HOME = "home"
 CELEBRITY = "celebrity"
 """Kinds of marked timelines. Another layout of these needs other names, so that two releases never
 write to one key (decision 0060)."""
 
-CELEBRITY_TIER = "celebrity"
-
-TIMELINE_TTL_SECONDS = 30 * 86_400
-"""A cached timeline lives 30 days after it was filled; then it is filled when next read."""
 
 BUILD_SECONDS = 30
 """How long a reader may take to fill a timeline; then its mark lapses."""
@@ -134,18 +143,18 @@ NOBODY = Relations(frozenset(), frozenset(), frozenset(), frozenset())
 
 
 class Followers(msgspec.Struct, frozen=True):
-    """The followers that a tweet is pushed to; None for an author whose tweets are pulled."""
+    """The followers that a tweet is pushed to; None where there are too many for one list."""
 
     ids: array[int] | None
 
     def pack(self) -> bytes:
         """Encodes for the cache."""
-        return b"C" if self.ids is None else b"F" + pack_ids(self.ids)
+        return b"L" if self.ids is None else b"F" + pack_ids(self.ids)
 
     @classmethod
     def unpack(cls, data: bytes) -> Followers:
         """Reads what :meth:`pack` wrote."""
-        return cls(None if data[:1] == b"C" else unpack_ids(data[1:]))
+        return cls(None if data[:1] == b"L" else unpack_ids(data[1:]))
 
 
 def in_force(follow_id: int | None, last_block_id: int | None) -> bool:

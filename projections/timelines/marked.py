@@ -23,7 +23,7 @@ import msgspec
 from projections.bus import Command, RedisBus, Reply
 from projections.functions import EFFECTS
 from projections.positions import Effect
-from projections.timelines.layout import BUILD_SECONDS, TIMELINE_TTL_SECONDS, pack_ids, unpack_ids
+from projections.timelines.layout import BUILD_SECONDS, pack_ids, unpack_ids
 
 MARKER_BYTES, ID_BYTES = 13, 8
 _FLOOR_END = 9
@@ -97,9 +97,26 @@ def added(keep: int, timelines: Sequence[tuple[bytes, bytes]]) -> Iterator[Effec
         yield keys, ("A", keep, len(part), *ids)
 
 
-def backfilled(key: bytes, floor: int, ids: Iterable[int]) -> Effect:
-    """Returns the effect that adds all ids of one author from ``floor`` upwards to a timeline."""
-    return (key,), ("B", pack_ids([floor]), pack_ids(ids))
+def shared(keep: int, keys: Sequence[bytes], ids: bytes) -> Iterator[Effect]:
+    """Yields the effects that add the same packed ids to many timelines of one bucket."""
+    for start in range(0, len(keys), TIMELINES_PER_EFFECT_MAX):
+        part = keys[start : start + TIMELINES_PER_EFFECT_MAX]
+        yield part, ("S", keep, len(part), ids)
+
+
+def backfilled(keys: Sequence[bytes], floor: int, ids: Iterable[int]) -> Iterator[Effect]:
+    """Yields the effects that add all ids of one author from ``floor`` upwards to timelines."""
+    packed = pack_ids(ids)
+    for start in range(0, len(keys), TIMELINES_PER_EFFECT_MAX):
+        part = keys[start : start + TIMELINES_PER_EFFECT_MAX]
+        yield part, ("B", len(part), pack_ids([floor]), packed)
+
+
+def seen(keys: Sequence[bytes], ttl_seconds: int) -> Iterator[Effect]:
+    """Yields the effects that let timelines that there are live for so long from now."""
+    for start in range(0, len(keys), TIMELINES_PER_EFFECT_MAX):
+        part = keys[start : start + TIMELINES_PER_EFFECT_MAX]
+        yield part, ("X", len(part), ttl_seconds * 1000)
 
 
 async def floors(bus: RedisBus, keys: Sequence[bytes]) -> list[int | None]:
@@ -120,10 +137,12 @@ async def begin(bus: RedisBus, key: bytes) -> bytes | None:
     return token if reply is not None else None
 
 
-async def finish(bus: RedisBus, key: bytes, token: bytes, floor: int, ids: Sequence[int]) -> bool:
+async def finish(
+    bus: RedisBus, key: bytes, token: bytes, floor: int, ids: Sequence[int], ttl_seconds: int
+) -> bool:
     """Fills a timeline that :func:`begin` marked (3); False when its mark was taken away."""
     reply: Reply = await bus.call(
-        *("FCALL", _FINISH, 1, key, token, TIMELINE_TTL_SECONDS * 1000),
+        *("FCALL", _FINISH, 1, key, token, ttl_seconds * 1000),
         *(pack_ids([floor]), pack_ids(reversed(ids))),
     )
     return bool(reply == 1)

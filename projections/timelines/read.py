@@ -37,8 +37,8 @@ class TimelinesReader:
         bus: The cluster.
         store: The generation's tables.
         keys: The unit's names.
-        celebrity_threshold: Followers from which on an author's tweets are pulled.
         timeline_length: Entries to which a timeline is filled.
+        inactive_days: Days that a timeline lives after it was filled or its owner was seen.
     """
 
     def __init__(
@@ -47,15 +47,16 @@ class TimelinesReader:
         store: Store,
         keys: Keys,
         *,
-        celebrity_threshold: int,
         timeline_length: int,
+        inactive_days: int,
     ) -> None:
         self._bus = bus
         self._keys = keys
         self._length = timeline_length
+        self._ttl_seconds = inactive_days * 86_400
         self._tiers = Tiers(bus, store, keys)
         self.authors = Authors(store)
-        self.graph = Graph(bus, store, keys, celebrity_threshold)
+        self.graph = Graph(bus, store, keys)
 
     async def home(self, user_id: int, below: int, wanted: int) -> Home:
         """Begins to read a home timeline under an id; one round trip where it is warm.
@@ -73,9 +74,9 @@ class TimelinesReader:
         value, known, version = await self._bus.calls_strict(commands)
         # One after the other: where both are warm, neither waits, and two tasks cost more.
         packed = await relations.settle([user_id], [known])
-        celebrities = await self._tiers.settle(version)
+        tiers = await self._tiers.settle(version)
         pushed = marked.window(value, below, wanted)
-        home = Home(self, user_id, Relations.unpack(packed[user_id]), celebrities, below, wanted)
+        home = Home(self, user_id, Relations.unpack(packed[user_id]), tiers.pulled, below, wanted)
         if pushed.floor is None:
             return await self._rebuilt(home, key)
         home.pushed = pushed
@@ -85,6 +86,10 @@ class TimelinesReader:
         """Reads on in a cached home timeline."""
         value = await self._bus.call(*marked.query(self._keys.of(HOME, user_id)))
         return marked.window(value, below, wanted)
+
+    async def warm_celebrities(self, celebrities: Sequence[int]) -> None:
+        """Fills the cached timelines of celebrities that are cold."""
+        await self.windows_of_celebrities(celebrities, NEWEST, 1)
 
     async def windows_of_celebrities(
         self, celebrities: Sequence[int], below: int, wanted: int
@@ -113,23 +118,26 @@ class TimelinesReader:
             return Window([entry.tweet_id for entry in page.entries], page.floor, False)
         page = await self.authors.page(celebrity, NEWEST, self._length)
         ids = [entry.tweet_id for entry in page.entries]
-        await marked.finish(self._bus, key, token, page.floor, ids)
+        await marked.finish(self._bus, key, token, page.floor, ids, self._ttl_seconds)
         return Window([tweet_id for tweet_id in ids if tweet_id < below], page.floor, False)
 
     async def _rebuilt(self, home: Home, key: bytes) -> Home:
         """Fills a cold home timeline from the store and reads from what was found.
 
-        The mark comes first and the graph after it: a follow that is recorded later finds the mark,
-        one that was recorded before is in the graph.
+        The mark comes first, graph and tiers after it: a follow or a demotion that is recorded
+        later finds the mark, one that was recorded before is in what is read.
         """
         token = await marked.begin(self._bus, key)
         home.relations = await self.graph.relations_of(home.user_id)
-        merge = await self.authors.merge(home.authors - home.celebrities, NEWEST, self._length)
+        tiers = await self._tiers.view()
+        home.pulled = tiers.pulled
+        pushed = (home.relations.following - tiers.unpushed) | {home.user_id}
+        merge = await self.authors.merge(pushed, NEWEST, self._length)
         ids, floor = [entry.tweet_id for entry in merge.entries], merge.floor
         if len(ids) > self._length:
             ids, floor = ids[: self._length], ids[self._length - 1]
         if token is not None:
-            await marked.finish(self._bus, key, token, floor, ids)
+            await marked.finish(self._bus, key, token, floor, ids, self._ttl_seconds)
         home.pushed = Window([i for i in ids if i < home.below], floor, False)
         return home
 
@@ -140,6 +148,7 @@ class Home:
     Attributes:
         user_id: The reader.
         relations: What decides which of the candidates he sees.
+        pulled: The authors whose tweets are pulled.
         below: Everything at or above this id has been yielded.
     """
 
@@ -148,7 +157,7 @@ class Home:
         reader: TimelinesReader,
         user_id: int,
         relations: Relations,
-        celebrities: frozenset[int],
+        pulled: frozenset[int],
         below: int,
         wanted: int,
     ) -> None:
@@ -158,14 +167,14 @@ class Home:
         self._done = False
         self.user_id = user_id
         self.relations = relations
-        self._tier = celebrities
+        self.pulled = pulled
         self.below = below
         self.pushed: Window | None = None
 
     @property
     def celebrities(self) -> frozenset[int]:
         """The followees whose tweets are pulled."""
-        return self._tier & self.relations.following
+        return self.pulled & self.relations.following
 
     @property
     def authors(self) -> frozenset[int]:

@@ -1,68 +1,169 @@
 """Tiers: which authors' tweets are pulled when read instead of pushed when posted.
 
+An author without a row is pushed to his followers, at once or in chunks (:mod:`.audience`). On the
+way to the celebrities and back he passes states in which both happen, so that no reader misses or
+loses a tweet:
+
+====================  ====================  =======================  ============================
+state                 workers push tweets   into the celebrity's     readers pull them
+                      to followers          cached timeline
+====================  ====================  =======================  ============================
+(none)                yes                   no                       no
+``promoting``         yes                   yes                      no
+``celebrity``         no                    yes                      yes
+``demoting``          yes                   yes                      yes
+``draining``          yes                   no                       yes
+====================  ====================  =======================  ============================
+
+:mod:`.keeper` moves authors from state to state, and says what has to be true before each step.
+
 The set is small (the brief counts 50,000 celebrities) and changes seldom, so every process keeps it
 whole, with the version that it was read at. Each read and each slice looks at the version first,
 one key in the round trip that it makes anyway, so a change is in force for every reader at once:
 
-1. promotion writes the tier at QUORUM, then replaces the version;
-2. from then on a fan-out does not push the author's tweets, and whoever reads afterwards pulls
-   them.
+1. the version is replaced by one that nobody may remember, so whoever looks reads the store;
+2. the state is written at QUORUM, if it still is what the one who changes it read;
+3. the version is replaced by an ordinary one.
 
-A worker that starts replaces the version, so a Redis that lost one is of no consequence.
+Who dies between 1 and 3 leaves readers slower and right; a worker that starts, or the next keeper,
+replaces the version, so a Redis that lost one is of no consequence either.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from array import array
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
 
 from projections.bus import Command, RedisBus
 from projections.keys import Keys
 from projections.store import Store
-from projections.timelines.layout import CELEBRITY_TIER
+
+_CHANGING = b"changing:"
+
+_ALL = "SELECT author_id, state, change FROM {author_tiers} WHERE shard = 0"
+_ENTER = (
+    "INSERT INTO {author_tiers} (shard, author_id, state, change) VALUES (0, ?, ?, ?) IF NOT EXISTS"
+)
+_MOVE = (
+    "UPDATE {author_tiers} SET state = ?, change = ? WHERE shard = 0 AND author_id = ? "
+    "IF state = ? AND change = ?"
+)
+_LEAVE = "DELETE FROM {author_tiers} WHERE shard = 0 AND author_id = ? IF state = ? AND change = ?"
+
+
+class State(StrEnum):
+    """Where an author is; no row is the ordinary case."""
+
+    PROMOTING = "promoting"
+    CELEBRITY = "celebrity"
+    DEMOTING = "demoting"
+    DRAINING = "draining"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One author's row.
+
+    Attributes:
+        author_id: Snowflake id.
+        state: Where he is.
+        change: Names the change that put him there; the next step is taken only from it.
+    """
+
+    author_id: int
+    state: State
+    change: str
+
+
+class View(msgspec.Struct, frozen=True):
+    """The tiers as of one version.
+
+    Attributes:
+        pulled: Readers pull these authors' tweets.
+        unpushed: Workers do not push them, and a timeline is filled without them.
+        collected: Workers add them to the authors' cached timelines.
+    """
+
+    pulled: frozenset[int]
+    unpushed: frozenset[int]
+    collected: frozenset[int]
+
+
+def view_of(rows: Iterable[Row]) -> View:
+    """Returns what follows from the authors' states; the table above."""
+    by_state: dict[State, array[int]] = {state: array("q") for state in State}
+    for row in rows:
+        by_state[row.state].append(row.author_id)
+    celebrity, demoting = by_state[State.CELEBRITY], by_state[State.DEMOTING]
+    return View(
+        pulled=frozenset((*celebrity, *demoting, *by_state[State.DRAINING])),
+        unpushed=frozenset(celebrity),
+        collected=frozenset((*celebrity, *demoting, *by_state[State.PROMOTING])),
+    )
+
+
+NOBODY = view_of(())
 
 
 class Tiers:
-    """The celebrities, as of the version that was last looked at."""
+    """The tiers, as of the version that was last looked at."""
 
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         self._bus = bus
         self._store = store
         self._key = f"{keys.generation}:{{{keys.unit}-tiers}}:version".encode()
         self._version: bytes | None = None
-        self._celebrities: frozenset[int] = frozenset()
+        self._view = NOBODY
 
     def query(self) -> Command:
         """Returns the command that reads the version, to share a round trip with others."""
         return ("GET", self._key)
 
-    async def settle(self, version: bytes | None) -> frozenset[int]:
-        """Returns the celebrities as of ``version``, the reply to :meth:`query`."""
+    async def settle(self, version: bytes | None) -> View:
+        """Returns the tiers as of ``version``, the reply to :meth:`query`."""
         if version is None:
             await self._bus.call("SET", self._key, secrets.token_hex(8), "NX")
             version = await self._bus.call("GET", self._key)
-        if version != self._version:
-            rows = await self._store.execute(
-                "SELECT author_id FROM {tiers} WHERE tier = ?", (CELEBRITY_TIER,)
-            )
-            self._celebrities = frozenset(author for (author,) in rows)
-            self._version = version
-        return self._celebrities
+        if version is None or version != self._version or version.startswith(_CHANGING):
+            view = view_of(await self.rows())
+            self._view, self._version = view, version
+        return self._view
 
-    async def celebrities(self) -> frozenset[int]:
-        """Returns the celebrities as of now; one round trip where nothing has changed."""
+    async def view(self) -> View:
+        """Returns the tiers as of now; one round trip where nothing has changed."""
         return await self.settle(await self._bus.call(*self.query()))
 
-    async def promote(self, authors: Collection[int]) -> None:
-        """Makes authors celebrities."""
-        await self._store.write(
-            [
-                ("INSERT INTO {tiers} (tier, author_id) VALUES (?, ?)", (CELEBRITY_TIER, author))
-                for author in authors
-            ]
-        )
-        await self.touch()
+    async def rows(self) -> list[Row]:
+        """Returns every author with a state, from the store."""
+        return [
+            Row(author, State(state), change)
+            for author, state, change in await self._store.execute(_ALL)
+        ]
+
+    async def enter(self, author: int, state: State) -> Row | None:
+        """Gives an author without a state one; None when he has one already."""
+        row = Row(author, state, secrets.token_hex(8))
+        return row if await self._change(_ENTER, (author, state, row.change)) else None
+
+    async def move(self, row: Row, state: State) -> Row | None:
+        """Takes an author to the next state; None when somebody else has moved him."""
+        after = Row(row.author_id, state, secrets.token_hex(8))
+        values = (state, after.change, row.author_id, row.state, row.change)
+        return after if await self._change(_MOVE, values) else None
+
+    async def leave(self, row: Row) -> bool:
+        """Makes an author an ordinary one; False when somebody else has moved him."""
+        return await self._change(_LEAVE, (row.author_id, row.state, row.change))
 
     async def touch(self) -> None:
         """Makes every process read the tiers anew."""
         await self._bus.call("SET", self._key, secrets.token_hex(8))
+
+    async def _change(self, cql: str, values: tuple[int | str, ...]) -> bool:
+        await self._bus.call("SET", self._key, _CHANGING + secrets.token_hex(8).encode())  # 1
+        ((applied, *_),) = await self._store.execute(cql, values)  # 2
+        await self.touch()  # 3
+        return bool(applied)

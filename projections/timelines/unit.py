@@ -9,7 +9,7 @@ A slice of ``new-tweets``:
 1. every tweet into its author's timeline, whatever the tier (at QUORUM);
 2. only then read the tiers and the followers;
 3. push the ids, inverted: one operation per follower with all of his new ids, and into the cached
-   timeline of each celebrity;
+   timeline of each celebrity; for large accounts append chunks instead (:mod:`.fan_out`);
 4. move the position.
 
 A slice of ``social-graph``:
@@ -19,34 +19,38 @@ A slice of ``social-graph``:
 3. backfill them into the followers' home timelines;
 4. move the position.
 
+A slice of ``user-activity``: the home timelines of those who were seen live on for
+``inactive_days``. Nobody pushes to one that is not there.
+
 Exactly-once effect: natural. Every fact is an upsert on a natural key with a timestamp of its own,
 every push adds a member to a set. Deletions, blocks and mutes are filters of the reader.
 
 Bounded by: ``timeline_length`` entries per timeline and a quarter more,
-``ARGUMENTS_PER_CALL_MAX`` per script call, ``celebrity_threshold`` followers per push.
+``ARGUMENTS_PER_CALL_MAX`` per script call, ``popular_threshold`` followers per push.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from events.slices import Record, Slice
-from events.types import TweetPosted, UserFollowed
+from events.types import TimelineOpened, TweetPosted, UserFollowed
 from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.positions import Effect
 from projections.store import Store
 from projections.timelines import marked
+from projections.timelines.audience import Audience, ChunkLog
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.graph import Graph
-from projections.timelines.layout import CELEBRITY, HOME, TABLES, pack_ids
-from projections.timelines.tiers import Tiers
+from projections.timelines.layout import CELEBRITY, HOME, TABLES, Followers, pack_ids
+from projections.timelines.tiers import Tiers, View
 from projections.unit import StoredUnit
 
 NAME = "timelines"
-TOPICS = frozenset({"new-tweets", "social-graph"})
+TOPICS = frozenset({"new-tweets", "social-graph", "user-activity"})
 
 PLACES_MAX = 100_000
 """Timelines whose key a worker remembers, about 250 bytes each."""
@@ -67,13 +71,18 @@ class Timelines(StoredUnit):
         store: Store,
         keys: Keys,
         *,
-        celebrity_threshold: int,
+        chunk_log: ChunkLog,
+        popular_threshold: int,
         timeline_length: int,
+        inactive_days: int,
     ) -> None:
         super().__init__(bus, store, keys)
         self._length = timeline_length
+        self._ttl_seconds = inactive_days * 86_400
         self._authors = Authors(store)
-        self._graph = Graph(bus, store, keys, celebrity_threshold)
+        self._graph = Graph(bus, store, keys)
+        self._audience = Audience(bus, store, keys, self._graph.chunks, popular_threshold)
+        self._chunk_log = chunk_log
         self._tiers = Tiers(bus, store, keys)
         # Naming a key costs as much as adding to it; readers who get one tweet get the next.
         self._place = lru_cache(PLACES_MAX)(self._named)
@@ -88,12 +97,18 @@ class Timelines(StoredUnit):
         await super().open()
         await self._tiers.touch()
 
+    async def close(self) -> None:
+        """Closes the log of chunks."""
+        await self._chunk_log.close()
+
     async def apply(self, piece: Slice) -> None:
-        """Applies a slice of either topic."""
+        """Applies a slice of any of the topics."""
         if piece.topic == "new-tweets":
             effects = await self._tweets(piece)
-        else:
+        elif piece.topic == "social-graph":
             effects = await self._graph_changes(piece)
+        else:
+            effects = self._seen(piece)
         self.deliveries += await self._positions.commit(piece, effects)  # 4
 
     async def _tweets(self, piece: Slice) -> Effects:
@@ -101,33 +116,48 @@ class Timelines(StoredUnit):
         posted = [r.event for r in piece.records if isinstance(r.event, TweetPosted)]
         if not posted:
             return {}
-        celebrities = await self._tiers.celebrities()  # 2
-        followers = await self._graph.followers_of(
-            {tweet.user_id for tweet in posted} - celebrities
-        )
-        promoted = {author for author, found in followers.items() if found.ids is None}
-        if promoted:
-            await self._tiers.promote(promoted)
-        effects: Effects = {}
+        tiers = await self._tiers.view()  # 2
+        audience = await self._audience.of({tweet.user_id for tweet in posted} - tiers.unpushed)
+        large = [t for t in posted if t.user_id in audience and audience[t.user_id].ids is None]
+        if large:
+            await self._chunk_log.append(await self._audience.plan(large))  # 3
+        return self._pushes(posted, tiers, audience)
+
+    def _pushes(
+        self, posted: Iterable[TweetPosted], tiers: View, audience: Mapping[int, Followers]
+    ) -> Effects:
         pulled: dict[int, list[bytes]] = {}
         pushed: dict[int, list[bytes]] = {}
         for tweet in posted:
-            tweet_id = pack_ids((tweet.tweet_id,))
-            # The author's own home shows the tweet too, celebrity or not.
-            pushed.setdefault(tweet.user_id, []).append(tweet_id)
-            audience = followers.get(tweet.user_id)
-            if audience is None or audience.ids is None:
-                pulled.setdefault(tweet.user_id, []).append(tweet_id)
+            author, tweet_id = tweet.user_id, pack_ids((tweet.tweet_id,))
+            # The author's own home shows the tweet too, whatever his tier.
+            pushed.setdefault(author, []).append(tweet_id)
+            if author in tiers.collected:
+                pulled.setdefault(author, []).append(tweet_id)
+            followers = audience.get(author)
+            if followers is None or followers.ids is None:
                 continue
-            for follower in audience.ids:
+            for follower in followers.ids:
                 ids = pushed.get(follower)
                 if ids is None:
                     pushed[follower] = [tweet_id]
                 else:
                     ids.append(tweet_id)
-        self._invert(HOME, pushed, effects)  # 3
+        effects: Effects = {}
+        self._invert(HOME, pushed, effects)
         self._invert(CELEBRITY, pulled, effects)
         return effects
+
+    def _seen(self, piece: Slice) -> Effects:
+        by_bucket: dict[int, dict[bytes, None]] = {}
+        for record in piece.records:
+            if isinstance(record.event, TimelineOpened):
+                bucket, key = self._place(HOME, record.event.user_id)
+                by_bucket.setdefault(bucket, {})[key] = None
+        return {
+            bucket: list(marked.seen(list(keys), self._ttl_seconds))
+            for bucket, keys in by_bucket.items()
+        }
 
     def _invert(self, kind: str, pushed: dict[int, list[bytes]], effects: Effects) -> None:
         """Turns ids by owner into operations on their timelines, by bucket."""
@@ -153,7 +183,7 @@ class Timelines(StoredUnit):
                 if user is not None:
                     # Their cached answers were forgotten: their buckets' positions must move too.
                     effects.setdefault(self._keys.bucket(user), [])
-        follows = _new_follows(piece.records, await self._tiers.celebrities())
+        follows = _new_follows(piece.records, (await self._tiers.view()).unpushed)
         for follower, effect in await self._backfills(follows):
             effects.setdefault(self._keys.bucket(follower), []).append(effect)  # 3
         return effects
@@ -175,26 +205,27 @@ class Timelines(StoredUnit):
         effects = [
             # Cold, or being filled from facts that may lack a followee: a timeline that stands
             # there by the time of the commit is begun again.
-            (follower, marked.backfilled(key, NEWEST, ()))
+            (follower, effect)
             for follower, key, floor in zip(followers, keys, floors, strict=True)
             if floor is None
+            for effect in marked.backfilled((key,), NEWEST, ())
         ]
         for (follower, _, key, floor), tweets in zip(warm, found, strict=True):
             reached = tweets[-1].tweet_id if len(tweets) == self._length else floor
             ids = (entry.tweet_id for entry in tweets)
-            effects.append((follower, marked.backfilled(key, reached, ids)))
+            effects += [(follower, one) for one in marked.backfilled((key,), reached, ids)]
         return effects
 
 
-def _new_follows(records: Iterable[Record], pulled: frozenset[int]) -> dict[int, set[int]]:
-    """Returns the followees by follower of a slice's follows, without those who are pulled."""
+def _new_follows(records: Iterable[Record], unpushed: frozenset[int]) -> dict[int, set[int]]:
+    """Returns the followees by follower of a slice's follows, without those who are not pushed."""
     found: dict[int, set[int]] = {}
     for record in records:
         event = record.event
         if (
             isinstance(event, UserFollowed)
             and event.user_id != event.target_user_id
-            and event.target_user_id not in pulled
+            and event.target_user_id not in unpushed
         ):
             found.setdefault(event.user_id, set()).add(event.target_user_id)
     return found

@@ -82,7 +82,7 @@ async def populate(on: Engines, people: Population) -> None:
 async def _warm(on: Engines, keys: Keys, reader: int) -> None:
     key = keys.of(HOME, reader)
     token = await marked.begin(on.bus, key)
-    if token is None or not await marked.finish(on.bus, key, token, 0, []):
+    if token is None or not await marked.finish(on.bus, key, token, 0, [], 86_400):
         raise RuntimeError("a timeline could not be warmed")
 
 

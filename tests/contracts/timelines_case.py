@@ -6,12 +6,15 @@ one must be right whatever they have come to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 from random import Random
+from secrets import randbits
 from typing import Any
 
+from events.slices import Record, Slice
 from events.types import (
+    Event,
     TweetDeleted,
     TweetPosted,
     UserBlocked,
@@ -25,19 +28,20 @@ from events.types import (
 from gateway.queries.home import HomeTimelines
 from projections.base import Unit
 from projections.timelines.authors import NEWEST
+from projections.timelines.fan_out import FanOut
 from projections.timelines.graph import GraphEvent
 from projections.timelines.layout import HOME
 from projections.timelines.marked import MARKER_BYTES
 from projections.timelines.read import TimelinesReader
 from projections.timelines.unit import Timelines
 from tests.contracts.case import UnitCase, World
-from tests.contracts.history import LogBuilder
+from tests.contracts.history import TOPIC_ID, LogBuilder
 from tests.oracle import LogRecord, Oracle
 
 PARTITIONS = 3
 USERS = 9
 STEPS = 160
-CELEBRITY_THRESHOLD = 5  # some of nine users cross it
+POPULAR_THRESHOLD = 4  # some of nine users cross it, and go by chunks
 TIMELINE_LENGTH = 20  # so that trimming and reading past the cache happen
 PAGES = (3, 20)
 
@@ -51,6 +55,32 @@ GRAPH_EVENTS = (
 )
 
 
+class NoChunks:
+    """The log of a fan-out in which no chunk ever grows."""
+
+    async def append(self, chunks: Sequence[Event]) -> None:
+        assert not chunks
+
+    async def close(self) -> None: ...
+
+
+class DeliveredAtOnce:
+    """A log of chunks that are delivered when they are appended, in partitions of their own.
+
+    What is cut off in between is appended again by the timelines unit, as after any lost answer.
+    """
+
+    def __init__(self, unit: FanOut) -> None:
+        self._unit = unit
+
+    async def append(self, chunks: Sequence[Event]) -> None:
+        records = [Record(offset, 0, chunk) for offset, chunk in enumerate(chunks)]
+        await self._unit.open()
+        await self._unit.apply(Slice("fan-out", randbits(31), TOPIC_ID, 0, len(records), records))
+
+    async def close(self) -> None: ...
+
+
 class TimelinesCase(UnitCase):
     """Tweets, replies, retweets and deletions among users who follow, block and mute each other."""
 
@@ -61,8 +91,19 @@ class TimelinesCase(UnitCase):
             world.bus,
             world.store,
             world.keys(self.name),
-            celebrity_threshold=CELEBRITY_THRESHOLD,
+            chunk_log=DeliveredAtOnce(
+                FanOut(
+                    world.bus,
+                    world.store,
+                    world.keys("fan-out"),
+                    timelines=world.keys(self.name),
+                    chunk_log=NoChunks(),
+                    timeline_length=TIMELINE_LENGTH,
+                )
+            ),
+            popular_threshold=POPULAR_THRESHOLD,
             timeline_length=TIMELINE_LENGTH,
+            inactive_days=1,
         )
 
     def write(self, log: LogBuilder, rng: Random, base: int) -> None:
@@ -85,8 +126,8 @@ class TimelinesCase(UnitCase):
             world.bus,
             world.store,
             world.keys(self.name),
-            celebrity_threshold=CELEBRITY_THRESHOLD,
             timeline_length=TIMELINE_LENGTH,
+            inactive_days=1,
         )
         tweets, users = HistoryTweets(history), HistoryUsers(history)
         homes = HomeTimelines(reader, tweets, users)

@@ -13,7 +13,7 @@ import pytest
 from gateway.answers import TweetAnswer, UserAnswer, UserPage
 from infra.demo.children import GatewayProcess
 from infra.stack import process
-from tests.end_to_end.town import READY_SECONDS_MAX, Town, free_port
+from tests.end_to_end.town import READY_SECONDS_MAX, UNITS, Town, free_port
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 
@@ -180,7 +180,7 @@ async def test_a_token_from_the_command_line_works(here: Town) -> None:
 async def test_operators_see_readiness_and_metrics(here: Town) -> None:
     ready = await here.client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["checks"].keys() == {"redis", "accounts", "tweets", "timelines"}
+    assert ready.json()["checks"].keys() == {"redis", *UNITS}
     metrics = (await here.client.get("/metrics")).text
     assert 'murmur_gateway_requests_total{method="GET",route="/readyz",status="200"}' in metrics
     assert "murmur_gateway_request_seconds_bucket" in metrics

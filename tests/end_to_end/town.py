@@ -14,12 +14,13 @@ import httpx
 import msgspec
 
 from gateway.answers import RegisteredAnswer, TweetPage
+from infra import compose
 from infra.demo.children import GatewayProcess, Worker
 from infra.prepare import prepare
 from infra.settings import Settings
 from infra.stack import ports
 
-UNITS = ("accounts", "tweets", "timelines", "engagement", "collections")
+UNITS = tuple(compose.UNITS)
 READY_SECONDS_MAX = 60.0
 TIMEOUT_SECONDS = 20.0
 

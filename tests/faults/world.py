@@ -31,6 +31,8 @@ from tests.oracle import Oracle, TweetCounts
 
 USERS = 150
 CELEBRITIES_FROM = 40
+POPULAR_FROM = 20
+SURVEY_S = 2.0
 CONVERGE_S_MAX = 150.0
 PAGE = 100
 
@@ -132,12 +134,16 @@ class World:
 @asynccontextmanager
 async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[World]:
     """Topics, workers and a population on running engines; stopped at the end."""
-    chosen = settings.model_copy(update={"celebrity_threshold": CELEBRITIES_FROM})
+    chosen = settings.model_copy(
+        update={"celebrity_threshold": CELEBRITIES_FROM, "popular_threshold": POPULAR_FROM}
+    )
     env = {
         "MURMUR_DATA_DIR": str(chosen.data_dir),
         "MURMUR_TOPIC_PREFIX": chosen.topic_prefix,
         "MURMUR_GENERATION": chosen.generation,
         "MURMUR_CELEBRITY_THRESHOLD": str(CELEBRITIES_FROM),
+        "MURMUR_POPULAR_THRESHOLD": str(POPULAR_FROM),
+        "MURMUR_TIER_SURVEY_S": str(SURVEY_S),
     }
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(chosen))

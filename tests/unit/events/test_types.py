@@ -82,7 +82,7 @@ def test_keys_are_text_so_that_other_producers_agree() -> None:
     )
     assert key_of(claimed) == "straße".encode()
     chunk = FanOutChunk(event_id=1, occurred_at=2, tweet_id=3, author_id=4, first_follower_id=9)
-    assert key_of(chunk) == b"3:9"
+    assert key_of(chunk) == b"4:9"
     redrive = RedriveRequested(
         event_id=1, occurred_at=2, unit="tweets", topic="users", partition=1, offset=7
     )

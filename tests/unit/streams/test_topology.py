@@ -25,7 +25,7 @@ def test_the_page_names_every_unit_that_can_be_started() -> None:
 @pytest.mark.parametrize("unit", sorted(UNITS))
 def test_the_page_is_what_the_unit_reads(unit: str) -> None:
     topics, module = on_the_page()[unit]
-    assert topics == importlib.import_module(f"{module}.unit").TOPICS
+    assert topics == importlib.import_module(module).TOPICS
 
 
 @pytest.mark.parametrize("unit", sorted(UNITS))
