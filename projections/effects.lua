@@ -151,6 +151,13 @@ local function finish_timeline(keys, args)
   return 1
 end
 
+-- KEYS: one timeline. ARGV: ids. Adds what a reader found himself to a timeline that is there.
+local function collect(keys, args)
+  if redis.call('EXISTS', keys[1]) == 0 then return 0 end
+  redis.call('APPEND', keys[1], args[1])
+  return 1
+end
+
 -- KEYS: cache entries. ARGV: token, lease_ms. Returns for each entry its value, or 'lease' where the
 -- caller now holds the lease to fill it, or false where somebody else is filling it.
 local function lease(keys, args)
@@ -185,3 +192,4 @@ redis.register_function('murmur_commit_@VERSION@', commit)
 redis.register_function('murmur_lease_@VERSION@', lease)
 redis.register_function('murmur_fill_@VERSION@', fill)
 redis.register_function('murmur_finish_timeline_@VERSION@', finish_timeline)
+redis.register_function('murmur_collect_@VERSION@', collect)

@@ -167,7 +167,7 @@ class FanOut(StoredUnit):
     ) -> None:
         for wanted in ranges:
             page = await self._authors.page(wanted[0], NEWEST, BACKFILL_TWEETS)
-            ids = [entry.tweet_id for entry in page.entries]
+            ids = [entry.tweet_id for entry in reversed(page.entries)]  # trimming drops the first
             for bucket, keys in self._homes(found[wanted]).items():
                 effects.setdefault(bucket, []).extend(marked.backfilled(keys, page.floor, ids))
 

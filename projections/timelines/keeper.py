@@ -230,6 +230,10 @@ class Keeper:
 
     async def promote(self, authors: Collection[int]) -> None:
         """Makes authors celebrities; those who have a state already are left as they are."""
+        cuts = await self._chunks.cuts(authors)
+        for author in authors:
+            if not cuts[author].active:  # a demotion backfills by chunks
+                await self._chunks.enlarge(author)
         entered = [await self._tiers.enter(author, State.PROMOTING) for author in authors]  # 1
         await self._promote([row for row in entered if row is not None])
 

@@ -32,6 +32,7 @@ COMPLETE, BUILDING = b"F", b"B"
 TIMELINES_PER_EFFECT_MAX = 2_000
 """Timelines in one operation; an APPEND and what surrounds it take about 1 µs of Redis."""
 
+_COLLECT = EFFECTS.name("murmur_collect")
 _FINISH = EFFECTS.name("murmur_finish_timeline")
 
 
@@ -146,6 +147,11 @@ async def finish(
         *(pack_ids([floor]), pack_ids(reversed(ids))),
     )
     return bool(reply == 1)
+
+
+async def collect(bus: RedisBus, key: bytes, ids: Sequence[int]) -> None:
+    """Adds ids to a timeline that somebody else is filling, or has filled."""
+    await bus.call("FCALL", _COLLECT, 1, key, pack_ids(reversed(ids)))
 
 
 def _marker(value: bytes) -> int:

@@ -138,6 +138,10 @@ class TimelinesReader:
             ids, floor = ids[: self._length], ids[self._length - 1]
         if token is not None:
             await marked.finish(self._bus, key, token, floor, ids, self._ttl_seconds)
+        else:
+            # Somebody else fills it, perhaps from before what was found here: he is to have it too,
+            # or the next read would not show what this one did.
+            await marked.collect(self._bus, key, ids[: home.wanted])
         home.pushed = Window([i for i in ids if i < home.below], floor, False)
         return home
 
@@ -150,6 +154,7 @@ class Home:
         relations: What decides which of the candidates he sees.
         pulled: The authors whose tweets are pulled.
         below: Everything at or above this id has been yielded.
+        wanted: Candidates per step.
     """
 
     def __init__(
@@ -162,7 +167,7 @@ class Home:
         wanted: int,
     ) -> None:
         self._reader = reader
-        self._wanted = wanted
+        self.wanted = wanted
         self._from_store = False
         self._done = False
         self.user_id = user_id
@@ -200,11 +205,11 @@ class Home:
         first = self.pushed
         self.pushed = None
         if first is None:
-            first = await self._reader.window_of_home(self.user_id, below, self._wanted)
+            first = await self._reader.window_of_home(self.user_id, below, self.wanted)
         windows = [first]
         celebrities = sorted(self.celebrities)
         if celebrities:
-            windows += await self._reader.windows_of_celebrities(celebrities, below, self._wanted)
+            windows += await self._reader.windows_of_celebrities(celebrities, below, self.wanted)
         if any(window.floor is None or window.floor >= below for window in windows):
             # Lost in the meantime, or at its marker.
             self._from_store = True
@@ -216,7 +221,7 @@ class Home:
         return sorted(found, reverse=True)
 
     async def _store_step(self) -> list[int]:
-        merge: Merge = await self._reader.authors.merge(self.authors, self.below, self._wanted)
+        merge: Merge = await self._reader.authors.merge(self.authors, self.below, self.wanted)
         self.below = merge.floor
         self._done = merge.floor == 0
         return [entry.tweet_id for entry in merge.entries]

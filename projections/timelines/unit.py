@@ -212,7 +212,7 @@ class Timelines(StoredUnit):
         ]
         for (follower, _, key, floor), tweets in zip(warm, found, strict=True):
             reached = tweets[-1].tweet_id if len(tweets) == self._length else floor
-            ids = (entry.tweet_id for entry in tweets)
+            ids = [entry.tweet_id for entry in reversed(tweets)]  # trimming drops the first
             effects += [(follower, one) for one in marked.backfilled((key,), reached, ids)]
         return effects
 

@@ -134,7 +134,7 @@ class TimelinesCase(UnitCase):
         people = sorted(users.ids)
         return {
             user: {
-                "home": [await _home(homes, user, size) for size in PAGES],
+                "home": [await read_home(homes, user, size) for size in PAGES],
                 "posted": await _posted(reader, user),
                 "following": sorted(await reader.graph.following_page(user, NEWEST, 100)),
                 "followers": sorted(await reader.graph.follower_page(user, NEWEST, 100)),
@@ -147,7 +147,7 @@ class TimelinesCase(UnitCase):
         users = HistoryUsers(history).ids
         oracle = Oracle(history)
         for offset, user in enumerate(sorted(users)):
-            oracle.feed(LogRecord("users", 0, offset, _registered(user)))
+            oracle.feed(LogRecord("users", 0, offset, registered(user)))
         return {
             user: {
                 "home": [oracle.home(user)] * len(PAGES),
@@ -237,7 +237,9 @@ def _standing(history: list[LogRecord], user: int) -> set[int]:
     }
 
 
-async def _home(homes: HomeTimelines[HistoryTweet, bool], user: int, page_size: int) -> list[int]:
+async def read_home(
+    homes: HomeTimelines[HistoryTweet, bool], user: int, page_size: int
+) -> list[int]:
     found: list[int] = []
     below: int | None = None
     while True:
@@ -259,7 +261,7 @@ async def _posted(reader: TimelinesReader, user: int) -> list[int]:
     return found
 
 
-def _registered(user: int) -> UserRegistered:
+def registered(user: int) -> UserRegistered:
     return UserRegistered(
         event_id=user, occurred_at=1, user_id=user, username=f"u{user}", name="", created_at=1
     )
