@@ -48,16 +48,16 @@ class Timeline:
 
     async def finish(self, token: bytes, floor: int, *ids: int) -> bool:
         found = [BASE + i for i in ids]
-        return await marked.finish(self._bus, self.key, token, BASE + floor, found)
+        return await marked.finish(self._bus, self.key, token, BASE + floor, found, 60)
 
     async def push(self, *ids: int) -> None:
         packed = pack_ids([BASE + i for i in ids])
-        await self._commit(*marked.added(KEEP, [(self.key, packed)]))
+        await self.commit(*marked.added(KEEP, [(self.key, packed)]))
 
     async def backfill(self, floor: int, *ids: int) -> None:
-        await self._commit(marked.backfilled(self.key, BASE + floor, [BASE + i for i in ids]))
+        await self.commit(*marked.backfilled((self.key,), BASE + floor, [BASE + i for i in ids]))
 
-    async def _commit(self, *effects: Effect) -> None:
+    async def commit(self, *effects: Effect) -> None:
         for keys, operation in effects:
             positions = self._keys.positions(self._keys.bucket(7))
             position = ("new-tweets/0", self._offset, self._offset + 1, 1)
@@ -108,3 +108,34 @@ async def test_a_fill_counts_only_while_its_mark_stands(redis: RedisBus) -> None
     assert not await timeline.finish(token, 0, 2, 1)
     assert await timeline.finish(await timeline.begin(), 0, 3, 2, 1)
     assert await timeline.filled_with() == {1, 2, 3}
+
+
+async def test_the_same_ids_are_added_to_many_and_what_is_not_there_is_not_made(
+    redis: RedisBus,
+) -> None:
+    timeline = Timeline(redis)
+    await timeline.finish(await timeline.begin(), 0, 1)
+    absent = timeline.key + b"0"
+    await timeline.commit(*marked.shared(KEEP, (timeline.key, absent), pack_ids([BASE + 2])))
+    assert await timeline.ids() == [2, 1]
+    assert await redis.call("EXISTS", absent) == 0
+
+
+async def test_who_is_seen_keeps_his_timeline(redis: RedisBus) -> None:
+    timeline = Timeline(redis)
+    await timeline.commit(*marked.seen((timeline.key,), 9_000))
+    assert await redis.call("EXISTS", timeline.key) == 0
+    await timeline.finish(await timeline.begin(), 0, 1)
+    assert await redis.call("PTTL", timeline.key) <= 60_000
+    await timeline.commit(*marked.seen((timeline.key,), 9_000))
+    assert 8_000_000 < await redis.call("PTTL", timeline.key) <= 9_000_000
+
+
+async def test_what_another_reader_found_is_added_to_what_is_being_filled(redis: RedisBus) -> None:
+    timeline = Timeline(redis)
+    await marked.collect(redis, timeline.key, [BASE + 3])
+    assert await redis.call("EXISTS", timeline.key) == 0
+    token = await timeline.begin()
+    await marked.collect(redis, timeline.key, [BASE + 3, BASE + 2])
+    await timeline.finish(token, 0, 2, 1)
+    assert await timeline.ids() == [3, 2, 1]
