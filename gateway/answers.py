@@ -116,6 +116,43 @@ class TweetPage(_Answer, frozen=True, kw_only=True):
     meta: PageMeta
 
 
+class ConversationEntry(_Answer, frozen=True, kw_only=True):
+    """A tweet's place in a conversation.
+
+    ``gone``: deleted, or its author is away; ``hidden``: you mute its author, or there is a block
+    between you. ``next_cursor`` is one of ``/api/tweets/{id}/conversation`` of this entry's ``id``,
+    and leads to more of its replies.
+    """
+
+    id: IdText
+    status: Literal["shown", "gone", "hidden"]
+    tweet: Tweet | None = None
+    replies: list[ConversationEntry] = []
+    next_cursor: str | None = None
+
+
+class Conversation(_Answer, frozen=True, kw_only=True):
+    """A tweet, what it answers (the root first) and what answers it (newest first).
+
+    ``ancestors_omitted``: some between the first ancestor and the second are not listed. Pages
+    after the first have replies alone.
+    """
+
+    conversation_id: IdText | None = None
+    ancestors: list[ConversationEntry]
+    ancestors_omitted: bool
+    tweet: ConversationEntry | None = None
+    replies: list[ConversationEntry]
+
+
+class ConversationPage(_Answer, frozen=True, kw_only=True):
+    """A page of a conversation; ``result_count`` counts the replies of the first level."""
+
+    data: Conversation
+    includes: Included
+    meta: PageMeta
+
+
 class UserPage(_Answer, frozen=True, kw_only=True):
     """A page of users."""
 

@@ -26,6 +26,7 @@ from gateway.limits import WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.bookmarks import BookmarkQueries
+from gateway.queries.conversation import ConversationQueries
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.lists import ListQueries
@@ -44,6 +45,7 @@ from gateway.services import (
     Log,
     Mentions,
     Minter,
+    Threads,
     Tweets,
 )
 from gateway.waits import UnitReads, Waits
@@ -58,6 +60,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         accounts: Reads users.
         tweets: Reads tweets.
         mentions: Reads whom tweets speak to.
+        threads: Reads what answers what.
         engagement: Reads likes and what else refers to tweets.
         authors: Reads author timelines.
         graph: Reads follows, blocks and mutes.
@@ -78,6 +81,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Accounts
     tweets: Tweets
     mentions: Mentions
+    threads: Threads
     engagement: Engagement
     authors: Authors
     graph: Graph
@@ -105,6 +109,9 @@ def build(services: Services) -> tuple[Gateway, Health]:
         users=UserQueries(accounts, graph),
         tweets=TweetQueries(services.tweets, accounts, services.authors, cursors),
         mentions=MentionQueries(services.mentions, services.tweets, accounts, graph, cursors),
+        conversation=ConversationQueries(
+            services.threads, services.tweets, accounts, graph, cursors
+        ),
         graph=GraphQueries(accounts, graph, cursors),
         engagement=EngagementQueries(
             services.engagement, services.tweets, accounts, graph, cursors

@@ -36,6 +36,8 @@ WAIT_POSITIONS_MAX = 8
 
 PAGE_DEFAULT = 20
 PAGE_MAX = 200
+REPLIES_MAX = 40
+"""Replies on a page of a conversation: each brings up to twelve beneath it."""
 
 TWEET_CODE_POINTS_MAX = 280
 MEDIA_MAX = 4

@@ -17,8 +17,8 @@ Includes = Iterable[tuple[str, Sequence[bytes]]]
 """Names and open objects of what is included beside the data."""
 
 
-def page_count(request: Request) -> int:
-    """Returns ``count`` of the query: 1 to ``PAGE_MAX``, ``PAGE_DEFAULT`` where it is not given.
+def page_count(request: Request, most: int = PAGE_MAX) -> int:
+    """Returns ``count`` of the query: 1 to ``most``, ``PAGE_DEFAULT`` where it is not given.
 
     Raises:
         Problem: 400, not such a number.
@@ -26,9 +26,9 @@ def page_count(request: Request) -> int:
     text = request.query("count")
     if text is None:
         return PAGE_DEFAULT
-    if text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= PAGE_MAX:
+    if text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= most:
         return int(text)
-    raise bad_request("invalid-count", "count", f"count is a number from 1 to {PAGE_MAX}.")
+    raise bad_request("invalid-count", "count", f"count is a number from 1 to {most}.")
 
 
 def with_field(body: bytes, name: str, value: bytes) -> bytes:

@@ -31,6 +31,7 @@ from gateway.commands.users import UserCommands
 from gateway.health import Health
 from gateway.http import Request, Response
 from gateway.openapi import document
+from gateway.queries.conversation import ConversationQueries
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.mentions import MentionQueries
@@ -56,6 +57,7 @@ class Handlers(NamedTuple):
     users: UserQueries
     tweets: TweetQueries
     mentions: MentionQueries
+    conversation: ConversationQueries
     graph: GraphQueries
     engagement: EngagementQueries
     timeline: TimelineQueries
@@ -75,7 +77,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *_engagement(handlers),
         *_graph(handlers),
         *_timelines(handlers),
-        *talk(handlers.mentions),
+        *talk(handlers.mentions, handlers.conversation),
         *collection_routes(handlers.collections),
     ]
     operators = _operators(handlers.health)

@@ -80,6 +80,20 @@ class Mentions(Protocol):
         ...
 
 
+class Threads(Protocol):
+    """What answers what; ``projections.engagement.threads``."""
+
+    async def replies(
+        self, tweet_ids: Sequence[int], below: int, limit: int
+    ) -> Mapping[int, list[int]]:
+        """Returns replies under ``below`` by tweet, deleted ones among them, newest first."""
+        ...
+
+    async def answered(self, tweet_ids: Sequence[int]) -> Mapping[int, int]:
+        """Returns which tweet each answered, deleted ones among them."""
+        ...
+
+
 class Engagement(Protocol):
     """Likes, replies, retweets and quotes; ``projections.engagement.read``."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.answers import TweetPage
-from gateway.limits import PAGE_DEFAULT, PAGE_MAX
+from gateway.answers import ConversationPage, TweetPage
+from gateway.limits import PAGE_DEFAULT, PAGE_MAX, REPLIES_MAX
+from gateway.queries.conversation import ConversationQueries
 from gateway.queries.mentions import MentionQueries
 from gateway.routing import Parameter, Route
 
@@ -17,7 +18,7 @@ def _count(most: int) -> Parameter:
     return Parameter("count", "Most items of the page.", schema)
 
 
-def talk(mentions: MentionQueries) -> list[Route]:
+def talk(mentions: MentionQueries, conversation: ConversationQueries) -> list[Route]:
     """Returns the routes."""
     return [
         Route(
@@ -28,5 +29,14 @@ def talk(mentions: MentionQueries) -> list[Route]:
             units=UNITS,
             answer=TweetPage,
             query=(_CURSOR, _count(PAGE_MAX)),
+        ),
+        Route(
+            method="GET",
+            path="/api/tweets/{id}/conversation",
+            handler=conversation.of_tweet,
+            summary="A tweet with what it answers and, newest first, what answers it, as a tree",
+            units=UNITS,
+            answer=ConversationPage,
+            query=(_CURSOR, _count(REPLIES_MAX)),
         ),
     ]

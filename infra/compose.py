@@ -34,6 +34,7 @@ from projections.collections.read import CollectionsReader
 from projections.collections.unit import NAME as COLLECTIONS
 from projections.collections.unit import Collections
 from projections.engagement.read import EngagementReader
+from projections.engagement.threads import ThreadsReader
 from projections.engagement.unit import NAME as ENGAGEMENT
 from projections.engagement.unit import Engagement
 from projections.keys import Keys
@@ -256,6 +257,11 @@ def tweets_reader(on: Engines) -> TweetsReader:
 def mentions_reader(on: Engines) -> MentionsReader:
     """The tweets unit's lists of whom tweets speak to."""
     return MentionsReader(on.store)
+
+
+def threads_reader(on: Engines) -> ThreadsReader:
+    """The engagement unit's reading side for conversations."""
+    return ThreadsReader(on.store)
 
 
 def engagement_reader(on: Engines) -> EngagementReader:

@@ -153,6 +153,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 accounts=accounts,
                 tweets=tweets,
                 mentions=compose.mentions_reader(on),
+                threads=compose.threads_reader(on),
                 engagement=engagement,
                 authors=timelines.authors,
                 graph=timelines.graph,

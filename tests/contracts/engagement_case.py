@@ -19,6 +19,7 @@ from events.types import (
 from projections.base import Unit
 from projections.engagement.layout import KINDS, Limits
 from projections.engagement.read import EngagementReader
+from projections.engagement.threads import ThreadsReader
 from projections.engagement.unit import Engagement
 from projections.listing import NEWEST, Page
 from tests.contracts.case import UnitCase, World
@@ -89,6 +90,9 @@ class EngagementCase(UnitCase):
                 [entry.tweet_id for entry in liked],
                 await reader.liked(user, tweets),
             )
+        threads = ThreadsReader(world.store)
+        found["answers"] = await threads.replies(tweets, NEWEST, len(history))
+        found["answered"] = await threads.answered(tweets)
         return found
 
     def expected(self, history: list[LogRecord]) -> Any:
@@ -107,7 +111,14 @@ class EngagementCase(UnitCase):
             f"user {user - users[0]}": (oracle.likes_of(user), set(oracle.likes_of(user)))
             for user in users
         }
-        return {"children": children} | about_tweets | about_users
+        # Deleted or not: what became of a tweet does not change what it answered.
+        answered = {post.tweet_id: post.reply_to_id for post in _replies(history)}
+        answers = {
+            parent: sorted((t for t, to in answered.items() if to == parent), reverse=True)
+            for parent in answered.values()
+        }
+        threads = {"answers": answers, "answered": answered}
+        return {"children": children} | about_tweets | about_users | threads
 
     async def size(self, world: World, history: list[LogRecord]) -> int:
         tweets, users = _named(history)
@@ -161,6 +172,11 @@ def _named(history: list[LogRecord]) -> tuple[list[int], list[int]]:
         if isinstance(event, TweetPosted):
             tweets |= {event.reply_to_id, event.retweet_of_id, event.quote_of_id} - {None}
     return sorted(tweets), sorted({event.user_id for event in events if event.user_id})
+
+
+def _replies(history: list[LogRecord]) -> list[TweetPosted]:
+    posts = [record.event for record in history if isinstance(record.event, TweetPosted)]
+    return [post for post in posts if post.reply_to_id is not None]
 
 
 def _home(tweet_id: int) -> int:

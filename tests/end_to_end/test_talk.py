@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import random
+from contextlib import closing
+
 import pytest
 
-from tests.end_to_end.town import Town
+from infra import compose
+from infra.demo.convergence import SOURCE_TOPICS, feed, open_view
+from tests.conversation_client import read
+from tests.end_to_end.town import Person, Town
+from tests.oracle import Oracle
+from tests.oracle_conversation import ConversationOracle
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+ACTS = 60
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
+logger = logging.getLogger(__name__)
+
+
+async def said(here: Town) -> Oracle:
+    """The oracle over the whole log."""
+    oracle = Oracle()
+    async with compose.engines(here.settings) as on:
+        with closing(open_view(on)) as view:
+            await feed(oracle, view, {}, await view.ends(SOURCE_TOPICS))
+    return oracle
 
 
 async def test_mentions_are_read_by_the_one_who_is_mentioned(here: Town) -> None:
@@ -24,3 +45,49 @@ async def test_mentions_are_read_by_the_one_who_is_mentioned(here: Town) -> None
     for count in (1, 20):
         assert await alice.pages(path, count, after=bob) == [answer, by_name]
     assert len(await bob.pages(path, after=carol)) == 3
+
+
+async def _talk(chance: random.Random, people: list[Person], tweets: list[str]) -> None:
+    """Somebody says something, to somebody, about something; or takes it back."""
+    person, other = chance.sample(people, 2)
+    person.written = [position for one in people for position in one.written[-1:]]
+    if chance.random() < 0.12:
+        await person.send("DELETE", f"/api/tweets/{chance.choice(tweets[1:] or tweets)}")
+        return
+    text = f"@{other.username} hello" if chance.random() < 0.5 else "hello"
+    body = {"text": text, "reply_to": chance.choice([tweets[-1], *tweets])}
+    response = await person.send("POST", "/api/tweets", body)
+    if response.status_code == 201:  # else what it answers is gone, or there is a block
+        tweets.append(response.json()["data"]["id"])
+
+
+async def test_all_that_was_said_is_what_the_oracle_says_of_the_log(here: Town) -> None:
+    seed = random.randrange(1 << 32)
+    logger.warning("seed %d", seed)
+    chance = random.Random(seed)
+    people = await here.people("a", "b", "c", "d")
+    tweets = [await people[0].tweet("the root")]
+    for _ in range(ACTS):
+        await _talk(chance, people, tweets)
+    await people[1].relate("mute", people[2])
+    await people[3].relate("block", people[0])
+    positions = [position for person in people for position in person.written]
+    for person in people:
+        await person.until_applied(positions)
+    oracle = await said(here)
+    talk = ConversationOracle(oracle)
+    for person in people:
+        reader = int(person.id)
+
+        async def get(path: str, person: Person = person) -> bytes:
+            response = await person.send("GET", path)
+            assert response.status_code == 200, response.text
+            return response.content
+
+        for tweet in {int(tweets[0]), *map(int, chance.sample(tweets, 6))}:
+            if oracle.tweet(tweet) is not None:
+                seen = await read(get, tweet, chance.choice((2, 20)))
+                assert seen == (talk.ancestors(tweet, reader), talk.replies(tweet, reader))
+        for other in people:
+            pages = await person.pages(f"/api/users/{other.id}/mentions", 7)
+            assert list(map(int, pages)) == oracle.mentions(int(other.id), reader)

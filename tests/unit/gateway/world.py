@@ -34,7 +34,7 @@ from projections.timelines.layout import Entry, Relations
 from projections.tweets.layout import TweetFragment, pack
 from tests.oracle import LogRecord, Oracle, Profile
 from tests.unit.gateway.fake_collections import FakeCollections
-from tests.unit.gateway.talk_fakes import FakeMentions
+from tests.unit.gateway.talk_fakes import FakeMentions, FakeThreads
 
 STARTED_MS = 1_700_000_000_000
 KEY = new_private_key()
@@ -299,6 +299,7 @@ class World:
             accounts=accounts,
             tweets=tweets,
             mentions=FakeMentions(self.oracle),
+            threads=FakeThreads(self.oracle),
             engagement=FakeEngagement(self.oracle),
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),
