@@ -29,7 +29,15 @@ from schemas.catalog import Topics
 if TYPE_CHECKING:
     from tests.oracle import LogRecord, Oracle
 
-SOURCE_TOPICS = ("users", "usernames", "social-graph", "new-tweets", "engagements")
+SOURCE_TOPICS = (
+    "users",
+    "usernames",
+    "social-graph",
+    "new-tweets",
+    "engagements",
+    "lists",
+    "bookmarks",
+)
 FETCH_MAX = 5_000
 LAG_POLL_S = 0.25
 

@@ -27,6 +27,15 @@ from events.types import (
     UserUnfollowed,
     UserUnmuted,
 )
+from infra.simulate.collecting import (
+    add_to_list,
+    bookmark,
+    change_list,
+    delete_list,
+    make_list,
+    remove_from_list,
+    unbookmark,
+)
 from infra.simulate.life import Life
 from infra.simulate.words import compose
 
@@ -352,5 +361,12 @@ ACTS: tuple[tuple[float, Act], ...] = (
     (0.3, deactivate),
     (0.15, reactivate),
     (0.03, erase),
+    (0.3, make_list),
+    (0.1, change_list),
+    (0.05, delete_list),
+    (1.5, add_to_list),
+    (0.5, remove_from_list),
+    (1.0, bookmark),
+    (0.3, unbookmark),
 )
 """Relative frequency of each act."""

@@ -22,6 +22,8 @@ class Life:
 
     Attributes:
         trend: The hashtag that everybody uses right now, if any.
+        lists: Owners and ids of lists.
+        listed: Owners, lists and members.
         inactive: Indices of deactivated users.
         erased: Indices of erased users.
     """
@@ -39,6 +41,9 @@ class Life:
         self.blocked: Reversible[tuple[int, int]] = Reversible()
         self.muted: Reversible[tuple[int, int]] = Reversible()
         self.liked: Reversible[tuple[int, int, int]] = Reversible()
+        self.lists: list[tuple[int, int]] = []
+        self.listed: Reversible[tuple[int, int, int]] = Reversible()
+        self.bookmarked: Reversible[tuple[int, int]] = Reversible()
         self.trend: str | None = None
         self.inactive: list[int] = []
         self.erased: set[int] = set()

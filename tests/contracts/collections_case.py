@@ -45,6 +45,11 @@ class CollectionsCase(UnitCase):
     def unit(self, world: World) -> Unit:
         return Collections(world.bus, world.store, world.keys(self.name))
 
+    def reader(self, world: World) -> CollectionsReader:
+        """Returns a reader under the case's own bounds."""
+        limits = Limits(members_max=MEMBERS_MAX)
+        return CollectionsReader(world.bus, world.store, world.keys(self.name), limits)
+
     def write(self, log: LogBuilder, rng: Random, base: int) -> None:
         ids = count(base + 10_000)
         for _ in range(STEPS):
@@ -52,18 +57,16 @@ class CollectionsCase(UnitCase):
             if rng.random() < 0.7:
                 list_id = base + 1000 + rng.randrange(LISTS)
                 topic, key = "lists", list_id
-                event = _of_list(rng, next(ids), list_id, base)
+                event = said_of_list(rng, next(ids), list_id, base)
             else:
                 topic, key = "bookmarks", user
-                event = _of_bookmarks(rng, next(ids), user, base + 2000 + rng.randrange(TWEETS))
+                event = said_of_bookmarks(rng, next(ids), user, base + 2000 + rng.randrange(TWEETS))
             log.append(topic, key % PARTITIONS, event)
             if rng.random() < 0.15:  # a producer's retry
                 log.append(topic, key % PARTITIONS, event)
 
     async def seen(self, world: World, history: list[LogRecord]) -> Any:
-        reader = CollectionsReader(
-            world.bus, world.store, world.keys(self.name), Limits(members_max=MEMBERS_MAX)
-        )
+        reader = self.reader(world)
         lists, users, tweets = _named(history)
         found = await reader.lists(lists)
         return {
@@ -161,12 +164,13 @@ def _named(history: list[LogRecord]) -> tuple[list[int], list[int], list[int]]:
     return sorted(lists), sorted({event.user_id for event in events}), sorted(tweets)
 
 
-def _of_list(rng: Random, event_id: int, list_id: int, base: int) -> Event:
+def said_of_list(rng: Random, event_id: int, list_id: int, base: int) -> Event:
+    """Something that somebody says of a list."""
     # Mostly by the one who creates it in most histories; else by a stranger, or a second creator.
     who = base + (list_id % USERS if rng.random() < 0.8 else rng.randrange(USERS))
     about: dict[str, Any] = {
         "event_id": event_id,
-        "occurred_at": event_id,
+        "occurred_at": 1_700_000_000_000 + event_id % 1_000_000,
         "list_id": list_id,
         "user_id": who,
     }
@@ -188,6 +192,7 @@ def _of_list(rng: Random, event_id: int, list_id: int, base: int) -> Event:
     return made(**about, member_id=base + rng.randrange(USERS))
 
 
-def _of_bookmarks(rng: Random, event_id: int, user: int, tweet: int) -> Event:
+def said_of_bookmarks(rng: Random, event_id: int, user: int, tweet: int) -> Event:
+    """A bookmark made or taken back."""
     made = TweetBookmarked if rng.random() < 0.65 else TweetUnbookmarked
     return made(event_id=event_id, occurred_at=1, user_id=user, tweet_id=tweet)

@@ -69,6 +69,13 @@ def test_every_event_is_valid_and_every_kind_occurs(events: list[Event]) -> None
         "UserUnblocked",
         "UserMuted",
         "UserUnmuted",
+        "ListCreated",
+        "ListChanged",
+        "ListDeleted",
+        "ListMemberAdded",
+        "ListMemberRemoved",
+        "TweetBookmarked",
+        "TweetUnbookmarked",
     }
 
 
