@@ -70,7 +70,7 @@ def root(
 ) -> None:
     """Murmuration: an event-sourced Twitter backend.
 
-    Start with `murmur up --detach`, then `murmur worker accounts tweets timelines engagement` and
+    Start with `murmur up --detach`, then `murmur worker accounts tweets timelines engagement collections` and
     `murmur gateway`; `murmur status` says what is wrong.
 
     Exit statuses: 0 fine; 1 something is wrong; 2 usage or settings; 3 an engine does not answer;
