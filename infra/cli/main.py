@@ -70,8 +70,8 @@ def root(
 ) -> None:
     """Murmuration: an event-sourced Twitter backend.
 
-    Start with `murmur up --detach`, then `murmur worker accounts tweets timelines engagement collections` and
-    `murmur gateway`; `murmur status` says what is wrong.
+    Start with `murmur up --detach`, then `murmur worker accounts tweets timelines engagement
+    collections` and `murmur gateway`; `murmur status` says what is wrong.
 
     Exit statuses: 0 fine; 1 something is wrong; 2 usage or settings; 3 an engine does not answer;
     4 already running; 70 a fault of ours; 130 interrupted.
