@@ -153,6 +153,40 @@ class ConversationPage(_Answer, frozen=True, kw_only=True):
     meta: PageMeta
 
 
+class Explained(_Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an entry is in the home timeline, and where in the log its event is.
+
+    ``own``: the reader's. ``pushed``: by a fan-out into the cached timeline. ``backfilled``: by the
+    follow ``follow_id``, which is newer. ``rebuilt``: from the store, when the cached timeline was
+    filled. ``pulled``: from a celebrity, when this page was read. ``store``: below what is cached.
+    """
+
+    tweet_id: IdText
+    why: Literal["own", "pushed", "backfilled", "rebuilt", "pulled", "store"]
+    follow_id: IdText | None = None
+    position: str | None = None
+
+
+class HomeMeta(PageMeta, frozen=True, kw_only=True):
+    """As of any page. A first page and an answer to ``since`` carry ``newest_cursor``: send it as
+    ``since`` to get what is new above them. ``missed``: how many entries an answer to ``since``
+    left out, between its last and the cursor; ``next_cursor`` goes on with them.
+    """
+
+    newest_cursor: str | None = None
+    missed: int | None = None
+    missed_is_lower_bound: bool = False
+
+
+class HomeTimelinePage(_Answer, frozen=True, kw_only=True):
+    """A page of the home timeline, newest first; ``explain`` in the order of ``data``, if asked."""
+
+    data: list[Tweet]
+    includes: Included
+    explain: list[Explained] | None = None
+    meta: HomeMeta
+
+
 class UserPage(_Answer, frozen=True, kw_only=True):
     """A page of users."""
 

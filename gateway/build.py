@@ -69,6 +69,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
+        tweet_partitions: Of the topic ``new-tweets``.
         cursor_secret: A secret that all gateway processes share.
         checks: Questions of ``/readyz``, by name.
         metrics: Counts.
@@ -90,6 +91,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
+    tweet_partitions: int
     cursor_secret: bytes
     checks: Mapping[str, Check]
     metrics: GatewayMetrics
@@ -116,7 +118,9 @@ def build(services: Services) -> tuple[Gateway, Health]:
         engagement=EngagementQueries(
             services.engagement, services.tweets, accounts, graph, cursors
         ),
-        timeline=TimelineQueries(services.home, cursors, services.openings),
+        timeline=TimelineQueries(
+            services.home, cursors, services.openings, services.tweet_partitions
+        ),
         user_commands=UserCommands(
             accounts=accounts,
             graph=graph,

@@ -16,6 +16,9 @@ from gateway.problems import bad_request
 Includes = Iterable[tuple[str, Sequence[bytes]]]
 """Names and open objects of what is included beside the data."""
 
+Extra = tuple[str, bytes]
+"""A member's name and its value as JSON."""
+
 
 def page_count(request: Request, most: int = PAGE_MAX) -> int:
     """Returns ``count`` of the query: 1 to ``most``, ``PAGE_DEFAULT`` where it is not given.
@@ -41,17 +44,36 @@ def one(body: bytes, includes: Includes = ()) -> bytes:
     return b'{"data":%s}%s}' % (body, _includes(includes))
 
 
-def page(data: Sequence[bytes], next_cursor: str | None, includes: Includes = ()) -> Response:
-    """Returns a page of open objects; ``next_cursor`` is left out of the last one."""
+def page(
+    data: Sequence[bytes],
+    next_cursor: str | None,
+    includes: Includes = (),
+    *,
+    meta: Iterable[Extra] = (),
+    beside: Iterable[Extra] = (),
+) -> Response:
+    """Returns a page of open objects; ``next_cursor`` is left out of the last one.
+
+    Args:
+        data: What was asked for.
+        next_cursor: Where the next page begins.
+        includes: What is included beside it.
+        meta: Further members of ``meta``.
+        beside: Further members of the page.
+    """
     cursor = b"" if next_cursor is None else b',"next_cursor":"%s"' % next_cursor.encode()
     return Response(
-        b'{"data":%s%s,"meta":{"result_count":%d%s}}'
-        % (_array(data), _includes(includes), len(data), cursor)
+        b'{"data":%s%s%s,"meta":{"result_count":%d%s%s}}'
+        % (_array(data), _includes(includes), _members(beside), len(data), cursor, _members(meta))
     )
 
 
 def _array(bodies: Sequence[bytes]) -> bytes:
     return b"[%s}]" % b"},".join(bodies) if bodies else b"[]"
+
+
+def _members(extra: Iterable[Extra]) -> bytes:
+    return b"".join([b',"%s":%s' % (name.encode(), value) for name, value in extra])
 
 
 def _includes(includes: Includes) -> bytes:

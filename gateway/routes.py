@@ -12,6 +12,7 @@ from gateway.answers import (
     BlockingAnswer,
     DeletedAnswer,
     FollowingAnswer,
+    HomeTimelinePage,
     LikedAnswer,
     MutingAnswer,
     RegisteredAnswer,
@@ -46,6 +47,19 @@ COUNTED = (ACCOUNTS, TWEETS, ENGAGEMENT)
 ALL = (*COUNTED, TIMELINES)
 PROFILES = (ACCOUNTS, TIMELINES)
 
+_SINCE = Parameter(
+    "since",
+    "newest_cursor of an earlier answer: what is new above it, newest first, and in meta.missed "
+    "how much more of it there is. Not together with cursor. What arrives late, with an id below "
+    "the cursor, is on the pages that begin without since: read those after a follow, and now and "
+    "then.",
+    {"type": "string"},
+)
+_EXPLAIN = Parameter(
+    "explain",
+    "1 to be told of each entry why it is there.",
+    {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"},
+)
 _REPLIES = Parameter(
     "replies", "Whether replies to others are listed.", {"type": "boolean", "default": False}
 )
@@ -309,8 +323,8 @@ def _timelines(handlers: Handlers) -> list[Route]:
             handler=handlers.timeline.home,
             summary="The home timeline of the token's user",
             units=ALL,
-            answer=TweetPage,
-            query=PAGE,
+            answer=HomeTimelinePage,
+            query=(*PAGE, _SINCE, _EXPLAIN),
         ),
         Route(
             method="GET",

@@ -16,7 +16,7 @@ from gateway.queries.home import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.collections.layout import ListFragment
 from projections.listing import Page
-from projections.timelines.authors import Merge
+from projections.timelines.authors import NEWEST, Merge
 from projections.timelines.layout import Relations
 from projections.tweets.layout import TweetFragment
 from projections.tweets.mentions import Addressee, Candidates
@@ -184,7 +184,20 @@ class Home(Protocol):
     """Home timelines; ``gateway.queries.home``."""
 
     async def page(
-        self, user_id: int, below: int | None, count: int
+        self,
+        user_id: int,
+        below: int | None,
+        count: int,
+        *,
+        top: int = NEWEST,
+        above: int = 0,
+        explain: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
         """Returns up to ``count`` tweets under the id ``below``, newest first."""
+        ...
+
+    async def refresh(
+        self, user_id: int, above: int, count: int, *, explain: bool = False
+    ) -> HomePage[TweetFragment, UserFragment]:
+        """Returns the newest tweets above an id, and how many more there are."""
         ...

@@ -162,6 +162,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 openings=openings,
                 units=units,
                 tokens=_tokens(settings, key),
+                tweet_partitions=on.topics.partitions("new-tweets"),
                 cursor_secret=key,
                 checks=_checks(on, units),
                 metrics=metrics,

@@ -14,8 +14,13 @@ One step per batch of candidates, each one pass to Redis:
 3. the originals of retweets, and the profiles of all authors;
 4. on later pages only: whether a newer retweet of the same original was on an earlier page.
 
+A page never repeats an entry of the pages before it, and lacks none that could be seen all along;
+decision 0061 says what holds while timelines change between two pages.
+
+A *refresh* reads what is new above an id that was shown, and how much more of it there is.
+
 Bounded by: ``STEPS_MAX`` batches a page; a page that filtering left short carries a cursor to go
-on.
+on. ``MISSED_MAX`` entries and ``COUNTING_STEPS_MAX`` batches for what a refresh counts.
 """
 
 from __future__ import annotations
@@ -25,16 +30,28 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from projections.timelines.authors import NEWEST
+from projections.timelines.explain import Reason
 from projections.timelines.layout import Relations
-from projections.timelines.read import TimelinesReader
+from projections.timelines.read import Home, TimelinesReader
 
 STEPS_MAX = 12
 """Batches of candidates for one page; filtering seldom takes more than two."""
 
 OVERFETCH = 1.5
 """Candidates asked for per entry wanted: room for what the filters take out."""
+
+
+MISSED_MAX = 800
+"""What a refresh left out is counted up to here at least; beyond, it says that there is more."""
+
+COUNTING_STEP = 200
+"""Candidates in a batch that is only counted."""
+
+COUNTING_STEPS_MAX = STEPS_MAX + 2 * MISSED_MAX // COUNTING_STEP
+"""Batches of a refresh."""
 
 
 class Tweet(Protocol):
@@ -125,12 +142,18 @@ class HomePage(msgspec.Struct, Generic[T, U], frozen=True):
         originals: The retweeted tweets, by id.
         users: The authors of both, by id.
         below: Where the next page begins; None when there is none.
+        missed: How many entries lie between the last one and what a refresh began above.
+        has_missed_more: ``missed`` is a lower bound.
+        reasons: Why each entry is there, in their order, if that was asked for.
     """
 
     tweets: list[tuple[int, T]]
     originals: dict[int, T]
     users: dict[int, U]
     below: int | None
+    missed: int | None = None
+    has_missed_more: bool = False
+    reasons: list[Reason] | None = None
 
 
 class HomeTimelines(Generic[T, U]):
@@ -141,46 +164,126 @@ class HomeTimelines(Generic[T, U]):
         self._tweets = tweets
         self._users = users
 
-    async def page(self, user_id: int, below: int | None, count: int) -> HomePage[T, U]:
+    async def page(
+        self,
+        user_id: int,
+        below: int | None,
+        count: int,
+        *,
+        top: int = NEWEST,
+        above: int = 0,
+        explain: bool = False,
+    ) -> HomePage[T, U]:
         """Returns up to ``count`` tweets under the id ``below``, newest first.
+
+        Args:
+            user_id: The reader.
+            below: Where the page begins; None for the first.
+            count: Tweets at most.
+            top: The newest that the pages before it showed, 0 if nothing.
+            above: The page ends above this id.
+            explain: Whether to say of each tweet why it is there.
 
         Raises:
             RetryableError: Redis or the store is away.
         """
         start = NEWEST if below is None else below
-        wanted = int(count * OVERFETCH) + 1
-        home = await self._timelines.home(user_id, start, wanted)
-        return await read_page(home, self._tweets, self._users, start, count)
+        home = await self._opened(user_id, start, count, explain)
+        page = await read_page(home, self._tweets, self._users, start, count, top=top, above=above)
+        return await self._explained(home, page) if explain else page
+
+    async def refresh(
+        self, user_id: int, above: int, count: int, *, explain: bool = False
+    ) -> HomePage[T, U]:
+        """Returns the newest tweets above an id, ``count`` at most, and how many more there are.
+
+        Raises:
+            RetryableError: Redis or the store is away.
+        """
+        home = await self._opened(user_id, NEWEST, count, explain)
+        page = await _refreshed(home, self._tweets, self._users, above, count)
+        return await self._explained(home, page) if explain else page
+
+    async def _opened(self, user_id: int, start: int, count: int, explain: bool) -> Home:
+        home = await self._timelines.home(user_id, start, int(count * OVERFETCH) + 1)
+        if explain:
+            home.ways = {}
+        return home
+
+    async def _explained(self, home: Home, page: HomePage[T, U]) -> HomePage[T, U]:
+        entries = [(tweet_id, tweet.author_id) for tweet_id, tweet in page.tweets]
+        return replace(page, reasons=await self._timelines.explain(home, entries))
 
 
 async def read_page(
-    source: Source, tweets: Tweets[T], users: Users[U], start: int, count: int
+    source: Source,
+    tweets: Tweets[T],
+    users: Users[U],
+    start: int,
+    count: int,
+    *,
+    top: int = NEWEST,
+    above: int = 0,
 ) -> HomePage[T, U]:
     """Returns up to ``count`` of what the reader sees of a source that was opened under ``start``.
+
+    Args:
+        source: The candidates.
+        tweets: Reads tweets.
+        users: Reads their authors.
+        start: The id under which the source was opened.
+        count: Tweets at most.
+        top: The newest that the pages before it showed, 0 if nothing.
+        above: The page ends above this id.
 
     Raises:
         RetryableError: Redis or the store is away.
     """
-    view = _View(source, tweets, users, start)
+    view = _View(source, tweets, users, start, top)
     for _ in range(STEPS_MAX):
         candidates = await source.step()  # 1
-        if not candidates:
-            return view.page(count, None)
-        await view.take(candidates)
+        ended = not candidates or candidates[-1] <= above
+        await view.take([i for i in candidates if i > above] if ended else candidates)
         # One more than the page holds shows that there is a next page.
         if len(view.shown) > count:
             return view.page(count, view.shown[count - 1][0])
+        if ended:
+            return view.page(count, None)
     return view.page(count, source.below)
+
+
+async def _refreshed(
+    home: Home, tweets: Tweets[T], users: Users[U], above: int, count: int
+) -> HomePage[T, U]:
+    """Reads down to ``above``, or until as much as is counted is known to be more."""
+    view = _View(home, tweets, users, NEWEST, 0)
+    ended = False
+    for _ in range(COUNTING_STEPS_MAX):
+        candidates = await home.step()
+        ended = not candidates or candidates[-1] <= above
+        await view.take([i for i in candidates if i > above] if ended else candidates)
+        if ended or len(view.shown) > count + MISSED_MAX:
+            break
+        if len(view.shown) > count:
+            home.wanted = COUNTING_STEP
+    below = None if ended else home.below
+    if len(view.shown) > count:
+        below = view.shown[count - 1][0]
+    missed = max(0, len(view.shown) - count)
+    return replace(view.page(count, below), missed=missed, has_missed_more=not ended)
 
 
 class _View(Generic[T, U]):
     """What one reader sees of the candidates so far."""
 
-    def __init__(self, home: Source, tweets: Tweets[T], users: Users[U], start: int) -> None:
+    def __init__(
+        self, home: Source, tweets: Tweets[T], users: Users[U], start: int, top: int
+    ) -> None:
         self._home = home
         self._tweets = tweets
         self._users = users
         self._start = start
+        self._top = top
         self._retweeted: set[int] = set()
         self.shown: list[tuple[int, T]] = []
         self._originals: dict[int, T] = {}
@@ -201,6 +304,8 @@ class _View(Generic[T, U]):
 
     async def take(self, candidates: Sequence[int]) -> None:
         """Adds to ``shown`` what the reader sees of the next candidates."""
+        if not candidates:
+            return
         tweets = await self._tweets.get(candidates)  # 2
         relations = self._home.relations
         kept = [
@@ -266,13 +371,13 @@ class _View(Generic[T, U]):
         """Returns the originals of which a newer retweet was shown on an earlier page."""
         originals = {tweet.retweet_of_id for _, tweet in visible if tweet.retweet_of_id}
         originals -= self._retweeted
-        if self._start == NEWEST or not originals:
+        if self._start == NEWEST or self._top < self._start or not originals:
             return set()
         relations = self._home.relations
         authors = self._home.authors - relations.blocked - relations.muted
         retweets = await self._home.retweets_of(originals, sorted(authors))
         newer = {
-            original: [(rid, author) for rid, author in found if rid >= self._start]
+            original: [(rid, author) for rid, author in found if self._start <= rid <= self._top]
             for original, found in retweets.items()
         }
         ids = [rid for found in newer.values() for rid, _ in found]

@@ -24,6 +24,7 @@ from projections.keys import Keys
 from projections.store import Store
 from projections.timelines import marked
 from projections.timelines.authors import NEWEST, Authors, Merge
+from projections.timelines.explain import Reason, Reasons, Why, ways
 from projections.timelines.graph import Graph
 from projections.timelines.layout import CELEBRITY, HOME, Relations
 from projections.timelines.marked import Window
@@ -55,6 +56,7 @@ class TimelinesReader:
         self._length = timeline_length
         self._ttl_seconds = inactive_days * 86_400
         self._tiers = Tiers(bus, store, keys)
+        self._reasons = Reasons(store)
         self.authors = Authors(store)
         self.graph = Graph(bus, store, keys)
 
@@ -145,6 +147,10 @@ class TimelinesReader:
         home.pushed = Window([i for i in ids if i < home.below], floor, False)
         return home
 
+    async def explain(self, home: Home, entries: Sequence[tuple[int, int]]) -> list[Reason]:
+        """Returns why (tweet id, author) came from a reading that kept its ``ways``."""
+        return await self._reasons.of(home.user_id, entries, home.ways or {})
+
 
 class Home:
     """One reading of a home timeline: candidates in steps, newest first.
@@ -155,6 +161,7 @@ class Home:
         pulled: The authors whose tweets are pulled.
         below: Everything at or above this id has been yielded.
         wanted: Candidates per step.
+        ways: How it came to the cached candidates; None, and not kept, unless a dict is set.
     """
 
     def __init__(
@@ -168,6 +175,7 @@ class Home:
     ) -> None:
         self._reader = reader
         self.wanted = wanted
+        self.ways: dict[int, Why] | None = None
         self._from_store = False
         self._done = False
         self.user_id = user_id
@@ -218,6 +226,8 @@ class Home:
         self.below = floor
         self._done = floor == 0
         found = {i for window in windows for i in window.ids if i >= floor}
+        if self.ways is not None:
+            self.ways.update(ways(found, first))
         return sorted(found, reverse=True)
 
     async def _store_step(self) -> list[int]:

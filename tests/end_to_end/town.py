@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from gateway.answers import RegisteredAnswer, TweetPage
+from gateway.answers import HomeTimelinePage, RegisteredAnswer, TweetPage
 from infra import compose
 from infra.demo.children import GatewayProcess, Worker
 from infra.prepare import prepare
@@ -101,7 +101,10 @@ class Person:
             join = "&" if "?" in path else "?"
             response = await self.send("GET", f"{path}{join}count={count}{cursor}", headers=headers)
             assert response.status_code == 200, response.text
-            page = msgspec.json.decode(response.content, type=TweetPage)
+            kind: type[HomeTimelinePage | TweetPage] = (
+                HomeTimelinePage if path.startswith("/api/timeline/home") else TweetPage
+            )
+            page = msgspec.json.decode(response.content, type=kind)
             assert page.meta.result_count == len(page.data) <= count
             authors = {user.id for user in page.includes.users}
             assert authors >= {tweet.author_id for tweet in page.data}

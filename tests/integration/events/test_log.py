@@ -10,13 +10,13 @@ import pytest
 
 from events.errors import BrokerUnreachable, EventTooLarge, MalformedEvent, OutcomeUnknown
 from events.log import Log
+from events.partitioner import partition_of
 from events.position import Position
 from events.reader import ReadRecord
 from events.types import TweetLiked, UserRegistered, from_object, topic_of
 from schemas import catalog
 from tests.integration.events.conftest import Events
 from tests.integration.events.proxy import proxied
-from tests.murmur2 import partition_of
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from events.partitioner import murmur2
 from events.producer import ProducerSettings
-from tests.murmur2 import murmur2
 
 
 @pytest.mark.parametrize(

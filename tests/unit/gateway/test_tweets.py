@@ -14,7 +14,7 @@ from events.errors import (
     QueueFull,
 )
 from events.types import TweetDeleted, TweetPosted
-from gateway.answers import TweetAnswer, TweetPage
+from gateway.answers import HomeTimelinePage, TweetAnswer, TweetPage
 from tests.unit.gateway.world import World, position_of
 
 
@@ -171,7 +171,7 @@ async def test_the_home_timeline_comes_in_pages_with_what_it_refers_to(world: Wo
     assert len(expected) == 6
     assert await _pages(world, "/api/timeline/home", 4, alice) == expected
     response = await world.send("GET", "/api/timeline/home", user=alice)
-    page = msgspec.json.decode(response.body, type=TweetPage)
+    page = msgspec.json.decode(response.body, type=HomeTimelinePage)
     assert {user.id for user in page.includes.users} == {str(bob), str(carol)}
     assert [tweet.id for tweet in page.includes.tweets] == [str(original)]
 
@@ -181,7 +181,10 @@ async def _pages(world: World, path: str, count: int, user: int, more: str = "")
     cursor = ""
     for _ in range(50):
         response = await world.send("GET", f"{path}?count={count}{cursor}{more}", user=user)
-        page = msgspec.json.decode(response.body, type=TweetPage)
+        kind: type[HomeTimelinePage | TweetPage] = (
+            HomeTimelinePage if path == "/api/timeline/home" else TweetPage
+        )
+        page = msgspec.json.decode(response.body, type=kind)
         assert page.meta.result_count == len(page.data) <= count
         seen += [int(tweet.id) for tweet in page.data]
         if page.meta.next_cursor is None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from events.errors import KeyReused
@@ -29,7 +30,8 @@ from projections.engagement.layout import Counts, metrics_json
 from projections.fragments import rfc3339
 from projections.listing import Entry as Engaged
 from projections.listing import Page
-from projections.timelines.authors import Merge
+from projections.timelines.authors import NEWEST, Merge
+from projections.timelines.explain import Reason
 from projections.timelines.layout import Entry, Relations
 from projections.tweets.layout import TweetFragment, pack
 from tests.oracle import LogRecord, Oracle, Profile
@@ -248,15 +250,33 @@ class FakeAuthors:
 
 
 class FakeHome:
+    """Pages by the oracle; every entry was pushed by the event at offset 5."""
+
     def __init__(self, oracle: Oracle, tweets: FakeTweets, accounts: FakeAccounts) -> None:
         self._oracle = oracle
         self._tweets = tweets
         self._accounts = accounts
 
-    async def page(
-        self, user_id: int, below: int | None, count: int
+    async def refresh(
+        self, user_id: int, above: int, count: int, *, explain: bool = False
     ) -> HomePage[TweetFragment, UserFragment]:
-        ids = _page(self._oracle.home(user_id), below or 2**63, count + 1)
+        page = await self.page(user_id, None, count, above=above, explain=explain)
+        new = [i for i in self._oracle.home(user_id) if i > above]
+        return replace(page, missed=max(0, len(new) - count), has_missed_more=len(new) > 9)
+
+    async def page(
+        self,
+        user_id: int,
+        below: int | None,
+        count: int,
+        *,
+        top: int = NEWEST,
+        above: int = 0,
+        explain: bool = False,
+    ) -> HomePage[TweetFragment, UserFragment]:
+        shown = [i for i in self._oracle.home(user_id) if i > above]
+        assert below is None or top in (shown[0], NEWEST)
+        ids = _page(shown, below or 2**63, count + 1)
         found = await self._tweets.get(ids[:count])
         originals = await self._tweets.get(t.retweet_of_id for t in found.values())
         authors = {t.author_id for t in (*found.values(), *originals.values())}
@@ -265,6 +285,9 @@ class FakeHome:
             dict(originals),
             dict(await self._accounts.get(authors)),
             ids[count - 1] if len(ids) > count else None,
+            reasons=[Reason(i, t.author_id, "pushed", 7, 5) for i, t in found.items()]
+            if explain
+            else None,
         )
 
 
@@ -308,6 +331,7 @@ class World:
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,
+            tweet_partitions=1,
             cursor_secret=b"secret",
             checks=checks or {},
             metrics=self.metrics,

@@ -1,6 +1,7 @@
-"""Murmur2 as Kafka's Java client computes it, to compare partitions with.
+"""Which partition a key is in: murmur2, as Kafka's Java client and our producers compute it.
 
-Source: ``org.apache.kafka.common.utils.Utils.murmur2`` and ``BuiltInPartitioner``.
+Source: ``org.apache.kafka.common.utils.Utils.murmur2`` and ``BuiltInPartitioner``. The producer's
+own choice is librdkafka's ``murmur2_random``; this says where it put a key, without asking.
 """
 
 from __future__ import annotations
