@@ -36,7 +36,7 @@ from projections.collections.unit import Collections
 from projections.engagement.read import EngagementReader
 from projections.engagement.threads import ThreadsReader
 from projections.engagement.unit import NAME as ENGAGEMENT
-from projections.engagement.unit import Engagement
+from projections.engagement.unit import RECORDS_MAX, Engagement
 from projections.keys import Keys
 from projections.positions import AppliedPositions
 from projections.store import Store
@@ -220,6 +220,9 @@ UNITS: dict[str, Callable[[Engines], Unit]] = {
     COLLECTIONS: _collections,
 }
 """The units there are, by name."""
+
+SLICE_RECORDS_MAX = {ENGAGEMENT: RECORDS_MAX}
+"""Records in one slice, of units that want others than the usual number."""
 
 
 def tier_keeper(on: Engines) -> Keeper:

@@ -62,10 +62,12 @@ async def run(unit_name: str, metrics_port: int) -> int:
 async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int) -> int:
     if isinstance(unit, Timelines | FanOut):
         REGISTRY.register(Deliveries(unit))
+    usual = WorkerSettings.slice_records_max
     worker = WorkerSettings(
         kafka_bootstrap=on.settings.kafka_bootstrap,
         group=compose.consumer_group(on.settings, unit.name),
         topic_prefix=on.settings.topic_prefix,
+        slice_records_max=compose.SLICE_RECORDS_MAX.get(unit.name, usual),
         grace_seconds=on.settings.worker_grace_s,
         metrics_port=metrics_port,
     )

@@ -2,7 +2,7 @@
 
 -- Counts of tweets and the membership of their likes. All keys of a call carry the same hash tag.
 -- KEYS[1] is the bucket's positions, KEYS[2..] the tweets' entries; each entry K stands beside
---   K:likers   the users who like it, and COMPLETE, which says that none is missing
+--   K:likers   the users who like it, 8 bytes each, and COMPLETE, which says that none is missing
 --   K:sources  the registers of new-tweets that are in it, by source partition
 --   K:lease    who may fill it (projections/cache.py)
 --
@@ -14,18 +14,30 @@ local ENTRY = '<I8I8I4I4I4I4I2'
 local ENTRY_BYTES = 34
 local REGISTER = '<I8I4I4I4'
 local REGISTER_BYTES = 20
-local COMPLETE = '-1'
+local ENGAGED = '<I8I8I4I4'
+local ENGAGED_BYTES = 24
+local USER_BYTES = 8
+local COMPLETE = '*'
 local STEP = 4000
 
-local function each(command, key, args, at, n)
-  if n == 1 then return redis.call(command, key, args[at]) end
-  local last = at + n - 1
+-- A command on users[first..last].
+local function each(command, key, users, first, last)
   local changed = 0
-  for first = at, last, STEP do
-    local upto = math.min(first + STEP - 1, last)
-    changed = changed + redis.call(command, key, unpack(args, first, upto))
+  for from = first, last, STEP do
+    local upto = math.min(from + STEP - 1, last)
+    changed = changed + redis.call(command, key, unpack(users, from, upto))
   end
   return changed
+end
+
+-- The users in data, as strings of bytes: as numbers they would lose digits.
+local function users_of(data, first)
+  local users, n = {}, 0
+  for at = first, #data, USER_BYTES do
+    n = n + 1
+    users[n] = string.sub(data, at, at + USER_BYTES - 1)
+  end
+  return users, n
 end
 
 -- The values of keys[first..last], in one call: of a script's time most is the calls.
@@ -55,42 +67,39 @@ end
 --   otherwise                some or all of this is in it: the caller sees how much, and trims
 -- Likers are as many as the entry says, and the mark; where they are not, some are missing (evicted,
 -- or still being filled): they are dropped, the entry is left as it was and only takes views.
--- ARGV: source, expected, token, lease_ms, ttl_ms, likers_max, then for each entry
---   first finish views adds removals user...
+-- ARGV: source, expected, token, lease_ms, ttl_ms, likers_max, then for each entry one string: ENGAGED
+-- (first, finish, views, how many likers), the likers, and those who like it no more.
 local function engage(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
   if stored and tonumber(stored) < tonumber(args[2]) then return {'lost', stored} end
   local ttl, likers_max = args[5], tonumber(args[6])
   local values = values_of(keys, 2, #keys)
   local out = {'ok'}
-  local at = 7
   for k = 2, #keys do
-    local key, value = keys[k], values[k - 1]
-    local adds, removals = tonumber(args[at + 3]), tonumber(args[at + 4])
+    local key, value, data = keys[k], values[k - 1], args[k + 5]
+    local first, finish, seen, adds = struct.unpack(ENGAGED, data)
     if not value then
       redis.call('SET', key .. ':lease', args[3], 'PX', args[4])
-    elseif position_of(value) <= tonumber(args[at]) then
+    elseif position_of(value) <= first then
       local likers = key .. ':likers'
       local _, views, likes, replies, retweets, quotes, sources = struct.unpack(ENTRY, value)
       local known = true
-      if adds + removals > 0 then
-        if adds > 0 then likes = likes + each('SADD', likers, args, at + 5, adds) end
-        if removals > 0 then likes = likes - each('SREM', likers, args, at + 5 + adds, removals) end
+      if #data > ENGAGED_BYTES then
+        local users, n = users_of(data, ENGAGED_BYTES + 1)
+        likes = likes + each('SADD', likers, users, 1, adds) - each('SREM', likers, users, adds + 1, n)
         known = redis.call('SCARD', likers) == likes + 1
         if not known or likes > likers_max then
           redis.call('UNLINK', likers)
-        elseif tonumber(args[at + 1]) % 8 == 0 then
+        elseif finish % 8 == 0 then
           redis.call('PEXPIRE', likers, ttl)  -- often enough for what is hot
         end
       end
       if known then
-        value = struct.pack(ENTRY, tonumber(args[at + 1]), views + tonumber(args[at + 2]), likes,
-          replies, retweets, quotes, sources)
+        value = struct.pack(ENTRY, finish, views + seen, likes, replies, retweets, quotes, sources)
         redis.call('SET', key, value, 'PX', ttl)
       end
     end
     out[k] = value
-    at = at + 5 + adds + removals
   end
   return out
 end
@@ -139,7 +148,7 @@ local function counted(key, args, at)
   end
   if n >= 0 then
     redis.call('SADD', likers, COMPLETE)
-    if n > 0 then each('SADD', likers, args, at + 7, n) end
+    each('SADD', likers, args, at + 7, at + 6 + n)
     redis.call('PEXPIRE', likers, ttl)
   end
 end
@@ -176,7 +185,7 @@ end
 -- ARGV: source, expected, finish, move, then operations, each on the next of KEYS[2..]:
 --   'E' n position...   on n keys                                  `durable`
 --   'G' position likes views ttl_ms token filled n liker...        `counted`
---   'F' position n user...                                         likers, more of them
+--   'F' position n liker...                                        likers, more of them
 --   'C' position replies retweets quotes ttl_ms                    `family`
 local function commit(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
@@ -204,7 +213,7 @@ local function commit(keys, args)
       local n = tonumber(args[at + 2])
       local value = redis.call('GET', key)
       if value and position_of(value) == tonumber(args[at + 1]) then
-        each('SADD', key .. ':likers', args, at + 3, n)
+        each('SADD', key .. ':likers', args, at + 3, at + 2 + n)
       end
       at, k = at + 3 + n, k + 1
     end

@@ -20,14 +20,15 @@ Caches (Redis), all in the bucket of the tweet, so that counts are read beside i
 - ``counts``: the sum, packed in ``PACKED.size`` bytes, with the position of the ``engagements``
   register that is in it;
 - ``counts…:sources``: the ``new-tweets`` registers that are in it, so that each is replaced once;
-- ``counts…:likers``: the users who like the tweet, as of that position, and -1, which says that
-  none is missing. Integers only, so that small ones are packed (8 bytes a like).
+- ``counts…:likers``: the users who like the tweet, as of that position, 8 bytes each, and a mark
+  that says that none is missing.
 
 Bounded by: a row per fact; 34 bytes a tweet for readers; see ``Limits`` for the hot membership.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from struct import Struct
 from typing import TypeAlias
@@ -87,6 +88,20 @@ PACKED = Struct("<QQIIIIH")
 """Position, views, likes, replies, retweets, quotes, number of ``new-tweets`` registers."""
 
 _REGISTER = Struct("<QIII")
+
+ENGAGED = Struct("<QQII")
+"""What a slice says of a tweet: first offset, offset after the last, views, how many likers."""
+
+
+def packed(users: Iterable[int]) -> bytes:
+    """Returns user ids as members of a set of likers, one after the other."""
+    return array("q", users).tobytes()
+
+
+def members(users: Iterable[int]) -> list[bytes]:
+    """Returns user ids as members of a set of likers, 8 bytes each."""
+    data = packed(users)
+    return [data[at : at + 8] for at in range(0, len(data), 8)]
 
 
 class Limits(msgspec.Struct, frozen=True):

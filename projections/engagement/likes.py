@@ -31,12 +31,15 @@ from projections.bus import Argument, Command, RedisBus, Reply
 from projections.cache import LEASE_SECONDS
 from projections.engagement.layout import (
     COUNTS,
+    ENGAGED,
     ENGAGEMENT,
     IDS_PER_QUERY,
     TTL_MS,
     Likes,
     Limits,
+    members,
     pack,
+    packed,
 )
 from projections.engagement.lists import Lists
 from projections.engagement.tally import Touched, gather, recount
@@ -185,9 +188,9 @@ class Engagements:
         for tweet_id in part:
             seen = touched[tweet_id]
             likers, others = seen.split()
-            command += (seen.first, seen.finish, seen.views, len(likers), len(others))
-            command += likers
-            command += others
+            head = ENGAGED.pack(seen.first, seen.finish, seen.views, len(likers))
+            likers += others
+            command.append(head + packed(likers))
         return command
 
     def _filled(self, cold: _Cold) -> Iterator[Owned]:
@@ -199,10 +202,10 @@ class Engagements:
             if likers is None:
                 yield bucket, (key, (*head, -1))
                 continue
-            first = likers[:ARGUMENTS_PER_CALL_MAX]
+            first = members(likers[:ARGUMENTS_PER_CALL_MAX])
             yield bucket, (key, (*head, len(first), *first))
             for at in range(len(first), len(likers), ARGUMENTS_PER_CALL_MAX):
-                some = likers[at : at + ARGUMENTS_PER_CALL_MAX]
+                some = members(likers[at : at + ARGUMENTS_PER_CALL_MAX])
                 yield bucket, (key, ("F", register.position, len(some), *some))
 
 

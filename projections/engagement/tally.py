@@ -47,11 +47,11 @@ class Touched:
 
     def split(self) -> tuple[list[int], list[int]]:
         """Returns the users who like the tweet after this, and those who do not."""
-        likers: list[int] = []
-        others: list[int] = []
-        for user, record in self.last.items():
-            (likers if type(record.event) is TweetLiked else others).append(user)
-        return likers, others
+        last = self.last
+        likers = [user for user, record in last.items() if type(record.event) is TweetLiked]
+        if len(likers) == len(last):
+            return likers, []
+        return likers, [user for user, r in last.items() if type(r.event) is not TweetLiked]
 
 
 _KINDS = frozenset((TweetLiked, TweetUnliked, TweetViewed))

@@ -8,7 +8,7 @@ Exactly-once effect: natural, by registers. A worker resumes from the lower of t
 and the buckets', so a Redis that went back in time is refilled from the log, and one that came back
 empty from the registers.
 
-Bounded by: ``RECORDS_MAX`` records at once.
+Bounded by: ``RECORDS_MAX`` and ``CHILDREN_MAX`` records at once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ from projections.unit import StoredUnit
 NAME = "engagement"
 TOPICS = frozenset({"engagements", "new-tweets"})
 
-RECORDS_MAX = 4000
-"""Records that are counted together: what one tweet can bring into one script call."""
+RECORDS_MAX = 16_000
+"""Records of ``engagements`` that are counted together, and so what one tweet can bring into one
+script call: 6 ms of Redis. The more there are, the more of them are about the same tweets: where
+popularity falls as 1/rank, 16,000 cost half as much each as 2,000."""
+
+CHILDREN_MAX = 4000
+"""Records of ``new-tweets`` that are counted together; nearly each is about another tweet."""
 
 
 class Engagement(StoredUnit):
@@ -55,10 +60,13 @@ class Engagement(StoredUnit):
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice; its counts and lists are readable when this returns."""
-        handler = self._engagements if piece.topic == "engagements" else self._referrals
+        likes = piece.topic == "engagements"
+        handler, most = (
+            (self._engagements, RECORDS_MAX) if likes else (self._referrals, CHILDREN_MAX)
+        )
         effects: dict[int, list[Effect]] = {}
-        for begin in range(0, len(piece.records), RECORDS_MAX):
-            part = piece.records[begin : begin + RECORDS_MAX]
+        for begin in range(0, len(piece.records), most):
+            part = piece.records[begin : begin + most]
             for bucket, effect in await handler.apply(piece.source, part):
                 effects.setdefault(bucket, []).append(effect)
         await self._positions.commit(piece, effects)

@@ -85,7 +85,10 @@ async def worker(settings: Settings, generation: str, topic: str, events: int, l
             codec = Codec({}, Registry(settings.registry_url, client))
             prefix = topic.removesuffix("engagements")
             worker_settings = WorkerSettings(
-                settings.kafka_bootstrap, group=uuid.uuid4().hex, topic_prefix=prefix
+                settings.kafka_bootstrap,
+                group=uuid.uuid4().hex,
+                topic_prefix=prefix,
+                slice_records_max=compose.SLICE_RECORDS_MAX[unit.name],
             )
             await run_worker(worker_settings, unit, codec, asyncio.Event())
 

@@ -1,7 +1,7 @@
 """``like_counting``: events a second from Avro bytes to exact counts in Redis, likers included.
 
 ``BENCH_EVENTS`` (default 400,000) likes, unlikes and views (90 : 5 : 5) of a million users about
-20,000 tweets whose popularity falls as 1/rank; slices of 2,000. Every round has fresh ids.
+20,000 tweets whose popularity falls as 1/rank, in slices of ``RECORDS_MAX``. A round has fresh ids.
 
 - ``like_counting``: slices read beforehand, decoded and applied in this process; the durable lists
   are left out (a store that keeps registers, in memory), everything in Redis is as in production.
@@ -44,14 +44,14 @@ from projections.engagement.likes import TALLIES
 from projections.engagement.lists import Lists, rows_of
 from projections.engagement.read import EngagementReader
 from projections.engagement.tally import Touched, gather
-from projections.engagement.unit import Engagement
+from projections.engagement.unit import RECORDS_MAX, Engagement
 from projections.keys import Keys
 from projections.store import Row, Store
 from tests.benchmarks.harness import Figure
 
 TWEETS = 20_000
 USERS = 1_000_000
-SLICE = 2_000
+SLICE = RECORDS_MAX
 PARTITIONS = 4
 ROUNDS = 2
 LISTS_SHARE = 10
