@@ -223,6 +223,19 @@ class UserErased(Event, frozen=True, kw_only=True):
     user_id: Id
 
 
+class TweetPinned(Event, frozen=True, kw_only=True):
+    """A user pinned one of his tweets; it takes the place of the one pinned before."""
+
+    user_id: Id
+    tweet_id: Id
+
+
+class TweetUnpinned(Event, frozen=True, kw_only=True):
+    """A user has no pinned tweet any more."""
+
+    user_id: Id
+
+
 # usernames
 
 

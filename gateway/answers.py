@@ -26,7 +26,10 @@ class UserMetrics(_Answer, frozen=True, kw_only=True):
 
 
 class User(_Answer, frozen=True, kw_only=True):
-    """A user; ``public_metrics`` only where users are what was asked for."""
+    """A user; ``public_metrics`` only where users are what was asked for.
+
+    ``pinned_tweet_id`` only where one user was, and while that tweet is there; it is included then.
+    """
 
     id: IdText
     username: Username
@@ -37,6 +40,7 @@ class User(_Answer, frozen=True, kw_only=True):
     profile_image_url: str
     created_at: Time
     public_metrics: UserMetrics | None = None
+    pinned_tweet_id: IdText | None = None
 
 
 class TweetReference(_Answer, frozen=True, kw_only=True):
@@ -205,6 +209,7 @@ class UserAnswer(_Answer, frozen=True, kw_only=True):
     """One user."""
 
     data: User
+    includes: Included | None = None
 
 
 class RegisteredAnswer(_Answer, frozen=True, kw_only=True):
@@ -254,6 +259,18 @@ class Viewed(_Answer, frozen=True, kw_only=True):
     """How many tweets were seen; those that are gone do not count."""
 
     viewed: int
+
+
+class Pinned(_Answer, frozen=True, kw_only=True):
+    """Whether a tweet is pinned."""
+
+    pinned: bool
+
+
+class PinnedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of pin commands."""
+
+    data: Pinned
 
 
 class LikedAnswer(_Answer, frozen=True, kw_only=True):

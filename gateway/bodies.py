@@ -114,6 +114,12 @@ class Target(_Sent, frozen=True, kw_only=True):
     target_user_id: IdText
 
 
+class PinnedTweet(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/users/{me}/pinned_tweet``."""
+
+    tweet_id: IdText
+
+
 class SeenTweets(_Sent, frozen=True, kw_only=True):
     """Body of ``POST /api/tweets/views``."""
 

@@ -18,6 +18,7 @@ from gateway.commands.checks import Checks
 from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
 from gateway.commands.lists import ListCommands
+from gateway.commands.pins import PinCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.cursors import Cursors
@@ -108,7 +109,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
     checks = Checks(accounts, services.tweets, graph, services.authors)
     health = Health(services.checks, services.metrics)
     handlers = Handlers(
-        users=UserQueries(accounts, graph),
+        users=UserQueries(accounts, graph, services.tweets),
         tweets=TweetQueries(services.tweets, accounts, services.authors, cursors),
         mentions=MentionQueries(services.mentions, services.tweets, accounts, graph, cursors),
         conversation=ConversationQueries(
@@ -130,6 +131,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
             waits=waits,
             tokens=services.tokens,
         ),
+        pin_commands=PinCommands(checks, minter, appender),
         tweet_commands=TweetCommands(checks, minter, appender),
         engagement_commands=EngagementCommands(
             checks, services.tweets, services.engagement, minter, appender

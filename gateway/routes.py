@@ -27,6 +27,7 @@ from gateway.bodies import NewTweet, NewUser, ProfileEdit, SeenTweets, Target
 from gateway.collection_routes import CollectionHandlers, collection_routes
 from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
+from gateway.commands.pins import PinCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.health import Health
@@ -76,6 +77,7 @@ class Handlers(NamedTuple):
     engagement: EngagementQueries
     timeline: TimelineQueries
     user_commands: UserCommands
+    pin_commands: PinCommands
     tweet_commands: TweetCommands
     graph_commands: GraphCommands
     engagement_commands: EngagementCommands
@@ -91,7 +93,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *_engagement(handlers),
         *_graph(handlers),
         *_timelines(handlers),
-        *talk(handlers.mentions, handlers.conversation),
+        *talk(handlers.mentions, handlers.conversation, handlers.pin_commands),
         *collection_routes(handlers.collections),
     ]
     operators = _operators(handlers.health)
@@ -123,7 +125,7 @@ def _users(handlers: Handlers) -> list[Route]:
             path="/api/users/me",
             handler=read.me,
             summary="The token's user",
-            units=PROFILES,
+            units=ALL,
             answer=UserAnswer,
         ),
         Route(
@@ -141,7 +143,7 @@ def _users(handlers: Handlers) -> list[Route]:
             path="/api/users/{id}",
             handler=read.by_id,
             summary="A user by id",
-            units=PROFILES,
+            units=ALL,
             answer=UserAnswer,
         ),
         Route(
@@ -149,7 +151,7 @@ def _users(handlers: Handlers) -> list[Route]:
             path="/api/users/by/username/{name}",
             handler=read.by_username,
             summary="A user by name, without regard to case",
-            units=PROFILES,
+            units=ALL,
             answer=UserAnswer,
         ),
     ]

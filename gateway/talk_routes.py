@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from gateway.answers import ConversationPage, TweetPage
-from gateway.limits import PAGE_DEFAULT, PAGE_MAX, REPLIES_MAX
+from msgspec.structs import replace
+
+from gateway.answers import ConversationPage, PinnedAnswer, TweetPage
+from gateway.bodies import PinnedTweet
+from gateway.commands.pins import PinCommands
+from gateway.limits import REPLIES_MAX
 from gateway.queries.conversation import ConversationQueries
 from gateway.queries.mentions import MentionQueries
-from gateway.routing import Parameter, Route
+from gateway.routing import PAGE, Access, Route
 
-UNITS = ("accounts", "tweets", "engagement", "timelines")
+WRITING = ("accounts", "tweets")
+READING = (*WRITING, "engagement", "timelines")
 
-_CURSOR = Parameter("cursor", "next_cursor of the page before.", {"type": "string"})
-
-
-def _count(most: int) -> Parameter:
-    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": PAGE_DEFAULT}
-    return Parameter("count", "Most items of the page.", schema)
+_CURSOR, _COUNT = PAGE
+_REPLY_COUNT = replace(_COUNT, schema={**_COUNT.schema, "maximum": REPLIES_MAX})
 
 
-def talk(mentions: MentionQueries, conversation: ConversationQueries) -> list[Route]:
+def talk(
+    mentions: MentionQueries, conversation: ConversationQueries, pins: PinCommands
+) -> list[Route]:
     """Returns the routes."""
     return [
         Route(
@@ -26,17 +29,37 @@ def talk(mentions: MentionQueries, conversation: ConversationQueries) -> list[Ro
             path="/api/users/{id}/mentions",
             handler=mentions.by_user,
             summary="Tweets that mention a user by name, and replies to him",
-            units=UNITS,
+            units=READING,
             answer=TweetPage,
-            query=(_CURSOR, _count(PAGE_MAX)),
+            query=PAGE,
         ),
         Route(
             method="GET",
             path="/api/tweets/{id}/conversation",
             handler=conversation.of_tweet,
             summary="A tweet with what it answers and, newest first, what answers it, as a tree",
-            units=UNITS,
+            units=READING,
             answer=ConversationPage,
-            query=(_CURSOR, _count(REPLIES_MAX)),
+            query=(_CURSOR, _REPLY_COUNT),
+        ),
+        Route(
+            method="POST",
+            path="/api/users/{me}/pinned_tweet",
+            handler=pins.pin,
+            summary="Pin one of one's tweets to one's profile, in place of any other",
+            access=Access.WRITE,
+            units=WRITING,
+            body=PinnedTweet,
+            answer=PinnedAnswer,
+            status=201,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/users/{me}/pinned_tweet",
+            handler=pins.unpin,
+            summary="Unpin what is pinned to one's profile",
+            access=Access.WRITE,
+            units=WRITING,
+            answer=PinnedAnswer,
         ),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway.answers import ConversationEntry, ConversationPage
-from tests.oracle_conversation import Chain, Tree
+from tests.oracle_talk import Chain, Tree
 
 Get = Callable[[str], Awaitable[bytes]]
 """Answers the body of a path that is there."""

@@ -20,11 +20,10 @@ The sentences
   him active; erased is for ever. The first registration of a user id counts.
 - A retweet can be seen when its original exists and the original's author is visible.
 - A reply is a tweet with ``reply_to_id``.
+- What a user pinned last, unless unpinned since or erased, is shown while it is a tweet of his that
+  exists and no retweet.
 - home(u): see `Oracle.home`. A user timeline: see `Oracle.user_timeline`.
 - A username belongs to its first claimant in the partition until the holder releases it.
-- A tweet speaks to the first ten names in its text (`@name`, without regard to case), and to whom
-  it answers unless that is its author; a retweet speaks to nobody. A name stands for a user when it
-  is his profile's and he holds it, in tweets whose ids are above that of his claim's event.
 - Lists and bookmarks: the sentences of `tests/oracle_collections.py`, and `Oracle.list_timeline`.
 - Likes, views and what refers to a tweet: the sentences of `tests/oracle_engagement.py`.
 """
@@ -40,7 +39,9 @@ from events.types import (
     Event,
     ProfileChanged,
     TweetDeleted,
+    TweetPinned,
     TweetPosted,
+    TweetUnpinned,
     UserBlocked,
     UserDeactivated,
     UserErased,
@@ -54,12 +55,9 @@ from events.types import (
     UserUnfollowed,
     UserUnmuted,
 )
-from projections.text.entities import parse
 from tests.oracle_collections import CollectionsOracle
 from tests.oracle_engagement import EngagementOracle, TweetCounts
 from tests.oracle_log import LogRecord
-
-NAMES_PER_TWEET = 10
 
 __all__ = ["LogRecord", "Oracle", "Profile", "TweetCounts"]
 
@@ -87,6 +85,7 @@ class Oracle:
         self._deleted: set[tuple[int, int]] = set()  # (author, tweet)
         self._tweets_by: dict[int, list[int]] = defaultdict(list)
         self._profiles: dict[int, Profile] = {}
+        self._pinned: dict[int, int] = {}
         self._inactive: dict[int, str] = {}  # user -> "deactivated" | "erased"
         # Both directions, for both lists: the event id of the follow, or None once unfollowed.
         self._follows: dict[int, dict[int, int | None]] = defaultdict(dict)
@@ -166,6 +165,10 @@ class Oracle:
                     del self._inactive[user]
             case UserErased(user_id=user):
                 self._inactive[user] = "erased"
+            case TweetPinned(user_id=user):
+                self._pinned[user] = event.tweet_id
+            case TweetUnpinned(user_id=user):
+                self._pinned[user] = 0
             case _:
                 pass  # activity is no part of these sentences; likes and views are fed beside
 
@@ -203,6 +206,17 @@ class Oracle:
     def visible(self, user: int) -> bool:
         """Whether the account is registered and active."""
         return user in self._profiles and user not in self._inactive
+
+    def pin(self, user: int) -> int:
+        """The id that the user pinned last, whatever it is of; 0 for none."""
+        return 0 if self._inactive.get(user) == "erased" else self._pinned.get(user, 0)
+
+    def pinned(self, user: int) -> int | None:
+        """The pinned tweet that a visible user shows, if any."""
+        tweet = self.tweet(self.pin(user))
+        if tweet is None or tweet.user_id != user or tweet.retweet_of_id is not None:
+            return None
+        return tweet.tweet_id
 
     def holder(self, username: str) -> int | None:
         """The user who holds this name, compared without case."""
@@ -327,35 +341,6 @@ class Oracle:
         reply only if the one replied to is the reader, its author, or a member.
         """
         return self.merged(reader, set(self.collections.members(list_id)))
-
-    def mentions(self, user: int, reader: int | None = None) -> list[int]:
-        """Ids of tweets by others that speak to a user, newest first, as ``reader`` sees them.
-
-        Minus what nobody may see, and authors with a block between them and the reader or whom he
-        mutes. Without a reader it is the user himself who reads.
-        """
-        viewer = user if reader is None else reader
-        found = [
-            tweet_id
-            for tweet_id, tweet in self._posted.items()
-            if self._speaks_to(user, tweet)
-            and self.tweet(tweet_id) is not None
-            and not self._hidden_from(viewer, tweet.user_id)
-        ]
-        return sorted(found, reverse=True)
-
-    def _speaks_to(self, user: int, tweet: TweetPosted) -> bool:
-        if tweet.user_id == user or tweet.retweet_of_id is not None:
-            return False
-        if tweet.reply_to_user_id == user:
-            return True
-        profile = self._profiles.get(user)
-        name = profile.username.casefold() if profile else ""
-        holder, claim_id = self._holders.get(name, (None, 0))
-        if holder != user or tweet.tweet_id <= claim_id:
-            return False
-        names = [mention.username.casefold() for mention in parse(tweet.text).mentions]
-        return name in list(dict.fromkeys(names))[:NAMES_PER_TWEET]
 
     def _shows(self, user: int, tweet: TweetPosted, heard: set[int]) -> bool:
         """Whether the viewer's own filters let a visible tweet through."""

@@ -6,6 +6,7 @@ What is read here may be behind the log; a command that follows another closely 
 
 from __future__ import annotations
 
+from gateway.http import Request
 from gateway.problems import Problem, forbidden, not_found
 from gateway.queries.visible import Shown
 from gateway.services import Accounts, Authors, Graph, Tweets
@@ -109,6 +110,18 @@ class Checks:
                 f"There is a block between you and user {min(blocked)}. If it is yours, take it "
                 f"back first.",
             )
+
+
+def require_own_path(request: Request) -> None:
+    """Checks that a path names the user who commands.
+
+    Raises:
+        Problem: 403, it names another.
+    """
+    if request.params["me"] != request.user_id:
+        raise forbidden(
+            "not-you", f"This token is of user {request.user_id}: use that id in the path."
+        )
 
 
 def _inactive() -> Problem:

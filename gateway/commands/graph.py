@@ -23,10 +23,10 @@ from events.types import (
 )
 from gateway.bodies import Target
 from gateway.commands.appending import Appender, answer
-from gateway.commands.checks import Checks
+from gateway.commands.checks import Checks, require_own_path
 from gateway.http import Request, Response
 from gateway.pages import one
-from gateway.problems import conflict, forbidden, invalid
+from gateway.problems import conflict, invalid
 from gateway.services import Graph, Minter
 from projections.timelines.layout import Relations
 
@@ -106,7 +106,7 @@ class GraphCommands:
         return await self._end(request, MUTE)
 
     async def _make(self, request: Request, relation: Relation) -> Response:
-        _require_own_path(request)
+        require_own_path(request)
         target = int((await request.json(Target)).target_user_id)
         if target == request.user_id:
             raise invalid("target_user_id", f"nobody can {relation.verb} themselves.")
@@ -117,7 +117,7 @@ class GraphCommands:
         return await self._append(request, event, relation, holds=True)
 
     async def _end(self, request: Request, relation: Relation) -> Response:
-        _require_own_path(request)
+        require_own_path(request)
         target: int = request.params["target"]
         event: Event | None = await self._appender.repeated(request, relation.ended)
         if event is None:
@@ -155,10 +155,3 @@ class GraphCommands:
         _, position = await self._appender.append(request, event)
         fields = b'{"%s":%s' % (relation.field.encode(), b"true" if holds else b"false")
         return answer(one(fields), position, 201 if holds else 200)
-
-
-def _require_own_path(request: Request) -> None:
-    if request.params["me"] != request.user_id:
-        raise forbidden(
-            "not-you", f"This token is of user {request.user_id}: use that id in the path."
-        )

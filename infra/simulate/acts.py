@@ -14,8 +14,10 @@ from events.types import (
     ProfileChanged,
     TweetDeleted,
     TweetLiked,
+    TweetPinned,
     TweetPosted,
     TweetUnliked,
+    TweetUnpinned,
     TweetViewed,
     UserBlocked,
     UserDeactivated,
@@ -44,6 +46,7 @@ Act: TypeAlias = Callable[[Life], Event | None]
 SOURCES = ("Murmur for Web", "Murmur for Phones", "Murmur Deck", "")
 INACTIVE_SHARE_MAX = 0.03
 ERASED_SHARE_MAX = 0.01
+UNPIN_SHARE = 0.2
 STRANGER_DELETES = 0.02  # of all deletions; a log must survive what a command would refuse
 
 
@@ -315,6 +318,18 @@ def change_profile(life: Life) -> Event | None:
     return ProfileChanged(**life.stamp(), user_id=person.user_id, location=location)
 
 
+def pin(life: Life) -> Event | None:
+    """An author pins a tweet, most often; or unpins what is pinned, if anything."""
+    tweet = life.tweets.pick(life.random)
+    if tweet is None or tweet.retweet_of_id is not None:
+        return None
+    if life.index_of[tweet.user_id] in life.erased:
+        return None
+    if life.random.random() < UNPIN_SHARE:
+        return TweetUnpinned(**life.stamp(), user_id=tweet.user_id)
+    return TweetPinned(**life.stamp(), user_id=tweet.user_id, tweet_id=tweet.tweet_id)
+
+
 def deactivate(life: Life) -> Event | None:
     """A user leaves, for now."""
     if len(life.inactive) >= INACTIVE_SHARE_MAX * len(life.people):
@@ -358,6 +373,7 @@ ACTS: tuple[tuple[float, Act], ...] = (
     (1.0, mute),
     (0.6, unmute),
     (0.4, change_profile),
+    (0.2, pin),
     (0.3, deactivate),
     (0.15, reactivate),
     (0.03, erase),

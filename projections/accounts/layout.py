@@ -9,13 +9,16 @@ with a timestamp that follows from the offset, so nothing is read before it is w
 - ``deactivated``, by the last of deactivation and reactivation (``latest``);
 - ``erased`` and the emptied texts, for good (``final``).
 
+``pins`` by user id: the tweet that the user pinned last, 0 once unpinned (``latest``) or erased
+(``final``). Whether it is his and still there is for the reader to know, who has the tweets.
+
 ``usernames`` by folded name: one row that says who holds it, and up to which offset that is known.
 What a claim means depends on the claims before it, so these rows are folded (see ``usernames``).
 
-Cache (Redis): ``user`` by id, the fragment, filled by readers under a lease. Usernames are not
+Cache (Redis): ``profile`` by id, the fragment, filled by readers under a lease. Usernames are not
 cached.
 
-Bounded by: one row per user and one per name ever claimed.
+Bounded by: two rows per user and one per name ever claimed.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ TABLES = {
             new_name text, new_description text, new_location text, new_url text,
             new_profile_image_url text,
             deactivated boolean, erased boolean)""",
+    "pins": """
+        CREATE TABLE IF NOT EXISTS {table} (user_id bigint PRIMARY KEY, tweet_id bigint)""",
     "usernames": """
         CREATE TABLE IF NOT EXISTS {table} (
             username_key text PRIMARY KEY,
@@ -67,6 +72,9 @@ READ = (
     + " FROM {accounts} WHERE user_id IN ?"
 )
 
+PIN = "INSERT INTO {pins} (user_id, tweet_id) VALUES (?, ?) USING TIMESTAMP ?"
+READ_PINS = "SELECT user_id, tweet_id FROM {pins} WHERE user_id IN ?"
+
 WRITE_USERNAME = (
     "INSERT INTO {usernames} (username_key, user_id, username, event_id, claim_offset,"
     " applied_offset) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
@@ -76,7 +84,7 @@ READ_USERNAMES = (
     " FROM {usernames} WHERE username_key IN ?"
 )
 
-USER = "user"
+USER = "profile"
 """Kind of the cache entry."""
 
 KEYS_PER_QUERY_MAX = 32
@@ -85,23 +93,24 @@ KEYS_PER_QUERY_MAX = 32
 DEACTIVATED = 1
 ERASED = 2
 
-_HEADER = Struct("<B")
+_HEADER = Struct("<Bq")
 
 
 class UserFragment(msgspec.Struct, frozen=True, gc=False):
     """A registered user as readers get it.
 
     ``body`` is the user's JSON object without its closing brace; an erased user's holds the id
-    alone.
+    alone. ``pinned_tweet_id`` is 0 where there is none, and may name a tweet that is gone.
     """
 
     flags: int
+    pinned_tweet_id: int
     body: bytes
 
     @classmethod
     def unpack(cls, data: bytes) -> UserFragment:
         """Reads a cached fragment; the JSON is not looked at."""
-        return cls(data[0], data[_HEADER.size :])
+        return cls(*(*_HEADER.unpack_from(data), data[_HEADER.size :]))
 
     @property
     def active(self) -> bool:
@@ -136,20 +145,25 @@ class _ErasedUser(msgspec.Struct, frozen=True):
     id: str
 
 
-def pack(row: Sequence[Any]) -> bytes | None:
-    """Builds the fragment of a row of ``READ``; None for a user who never registered."""
+def pack(row: Sequence[Any], pinned: int = 0) -> bytes | None:
+    """Builds the fragment of a row of ``READ``; None for a user who never registered.
+
+    Args:
+        row: Of ``READ``.
+        pinned: The pinned tweet's id, 0 for none.
+    """
     user_id, deactivated, erased, username, created_at, registered = row[:6]
     if created_at is None:
         return None
     if erased:
-        return _HEADER.pack(ERASED) + fragments.open_object(_ErasedUser(str(user_id)))
+        return _HEADER.pack(ERASED, 0) + fragments.open_object(_ErasedUser(str(user_id)))
     user = _User(
         id=str(user_id),
         username=username,
         created_at=fragments.rfc3339(created_at),
         **_profile(row[6:], versions.offset_of(registered)),
     )
-    return _HEADER.pack(DEACTIVATED if deactivated else 0) + fragments.open_object(user)
+    return _HEADER.pack(DEACTIVATED if deactivated else 0, pinned) + fragments.open_object(user)
 
 
 def _profile(cells: Sequence[Any], registered: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from projections.accounts.layout import (
     KEYS_PER_QUERY_MAX,
     READ,
+    READ_PINS,
     USER,
     Claim,
     UserFragment,
@@ -78,11 +79,10 @@ class AccountsReader:
 
     async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
         size = KEYS_PER_QUERY_MAX
-        answers = await asyncio.gather(
-            *(
-                self._store.execute(READ, (list(ids[at : at + size]),))
-                for at in range(0, len(ids), size)
-            )
+        groups = [(list(ids[at : at + size]),) for at in range(0, len(ids), size)]
+        answers, pins = await asyncio.gather(
+            self._store.execute_many(READ, groups), self._store.execute_many(READ_PINS, groups)
         )
-        packed = ((row[0], pack(row)) for rows in answers for row in rows)
+        pinned: dict[int, int] = {user_id: tweet_id for rows in pins for user_id, tweet_id in rows}
+        packed = ((row[0], pack(row, pinned.get(row[0], 0))) for rows in answers for row in rows)
         return {user_id: fragment for user_id, fragment in packed if fragment is not None}

@@ -20,6 +20,8 @@ from typing import Any
 from events.slices import Record, Slice
 from events.types import (
     ProfileChanged,
+    TweetPinned,
+    TweetUnpinned,
     UserDeactivated,
     UserErased,
     UserReactivated,
@@ -41,7 +43,15 @@ ROWS_MAX = 4096
 """Records whose rows are built before they are written."""
 
 Row = tuple[str, tuple[Any, ...]]
-UserEvent = UserRegistered | ProfileChanged | UserDeactivated | UserReactivated | UserErased
+UserEvent = (
+    UserRegistered
+    | ProfileChanged
+    | UserDeactivated
+    | UserReactivated
+    | UserErased
+    | TweetPinned
+    | TweetUnpinned
+)
 
 
 class Accounts(StoredUnit):
@@ -94,5 +104,10 @@ def _rows(record: Record) -> Iterator[Row]:
             yield layout.DEACTIVATE, (event.user_id, False, latest)
         case UserErased():
             yield layout.ERASE, (event.user_id, versions.final(offset))
+            yield layout.PIN, (event.user_id, 0, versions.final(offset))
+        case TweetPinned():
+            yield layout.PIN, (event.user_id, event.tweet_id, latest)
+        case TweetUnpinned():
+            yield layout.PIN, (event.user_id, 0, latest)
         case _:
             return

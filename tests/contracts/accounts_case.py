@@ -11,6 +11,8 @@ from typing import Any
 from events.types import (
     Event,
     ProfileChanged,
+    TweetPinned,
+    TweetUnpinned,
     UserDeactivated,
     UserErased,
     UsernameClaimed,
@@ -62,6 +64,7 @@ class AccountsCase(UnitCase):
                 user_id: (
                     "erased" if user.erased else "deactivated" if user.deactivated else "active",
                     json.loads(user.body + b"}"),
+                    user.pinned_tweet_id,
                     user_id in active,
                 )
                 for user_id, user in users.items()
@@ -87,7 +90,8 @@ class AccountsCase(UnitCase):
                     "profile_image_url": profile.profile_image_url,
                     "created_at": "2023-11-14T22:13:20.000Z",
                 }
-            users[user_id] = (profile.status, body, profile.status == "active")
+            pinned = oracle.pin(user_id)
+            users[user_id] = (profile.status, body, pinned, profile.status == "active")
         holders = {name: oracle.holder(name) for name in sorted(_names(history))}
         return {"users": users, "holders": holders}
 
@@ -95,22 +99,33 @@ class AccountsCase(UnitCase):
         users = await world.store.execute(
             "SELECT user_id FROM {accounts} WHERE user_id IN ?", (sorted(_users(history)),)
         )
+        pins = await world.store.execute(
+            "SELECT user_id FROM {pins} WHERE user_id IN ?", (sorted(_users(history)),)
+        )
         keys = sorted({name.casefold() for name in _names(history)})
         names = await world.store.execute(
             "SELECT username_key FROM {usernames} WHERE username_key IN ?", (keys,)
         )
-        return len(users) + len(names)
+        return len(users) + len(pins) + len(names)
 
     def size_max(self, history: list[LogRecord]) -> int:
-        """A row per user and one per name."""
-        return len(_users(history)) + len({name.casefold() for name in _names(history)})
+        """Two rows per user and one per name."""
+        return 2 * len(_users(history)) + len({name.casefold() for name in _names(history)})
 
 
 def _life(rng: Random, event_id: int, user_id: int) -> Event:
     common: dict[str, Any] = {"event_id": event_id, "occurred_at": 1, "user_id": user_id}
     kind = rng.choices(
-        (UserRegistered, ProfileChanged, UserDeactivated, UserReactivated, UserErased),
-        (6, 6, 2, 2, 0.4),
+        (
+            UserRegistered,
+            ProfileChanged,
+            UserDeactivated,
+            UserReactivated,
+            UserErased,
+            TweetPinned,
+            TweetUnpinned,
+        ),
+        (6, 6, 2, 2, 0.4, 3, 1.5),
     )[0]
     if kind is UserRegistered:
         return UserRegistered(
@@ -124,6 +139,8 @@ def _life(rng: Random, event_id: int, user_id: int) -> Event:
         if rng.random() < 0.3:
             changed["description"] = ""
         return ProfileChanged(**common, **changed)
+    if kind is TweetPinned:
+        return TweetPinned(**common, tweet_id=event_id)
     return kind(**common)
 
 

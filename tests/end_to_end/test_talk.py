@@ -6,14 +6,16 @@ import logging
 import random
 from contextlib import closing
 
+import msgspec
 import pytest
 
+from gateway.answers import UserAnswer
 from infra import compose
 from infra.demo.convergence import SOURCE_TOPICS, feed, open_view
 from tests.conversation_client import read
 from tests.end_to_end.town import Person, Town
 from tests.oracle import Oracle
-from tests.oracle_conversation import ConversationOracle
+from tests.oracle_talk import TalkOracle
 
 ACTS = 60
 
@@ -75,7 +77,7 @@ async def test_all_that_was_said_is_what_the_oracle_says_of_the_log(here: Town) 
     for person in people:
         await person.until_applied(positions)
     oracle = await said(here)
-    talk = ConversationOracle(oracle)
+    talk = TalkOracle(oracle)
     for person in people:
         reader = int(person.id)
 
@@ -90,4 +92,28 @@ async def test_all_that_was_said_is_what_the_oracle_says_of_the_log(here: Town) 
                 assert seen == (talk.ancestors(tweet, reader), talk.replies(tweet, reader))
         for other in people:
             pages = await person.pages(f"/api/users/{other.id}/mentions", 7)
-            assert list(map(int, pages)) == oracle.mentions(int(other.id), reader)
+            assert list(map(int, pages)) == talk.mentions(int(other.id), reader)
+
+
+async def test_a_pinned_tweet_is_on_the_profile_until_it_is_gone(here: Town) -> None:
+    alice, bob = await here.people("alice", "bob")
+    one, two = await alice.tweet("one"), await alice.tweet("two")
+
+    async def pinned() -> str | None:
+        bob.written = [*bob.written[:1], *alice.written[-3:]]
+        response = await bob.send("GET", f"/api/users/{alice.id}")
+        answer = msgspec.json.decode(response.content, type=UserAnswer)
+        included = answer.includes.tweets if answer.includes else []
+        assert [tweet.id for tweet in included] == [answer.data.pinned_tweet_id][: len(included)]
+        return answer.data.pinned_tweet_id
+
+    assert await pinned() is None
+    path = f"/api/users/{alice.id}/pinned_tweet"
+    for tweet in (one, two):
+        await alice.do(201, "POST", path, {"tweet_id": tweet})
+        assert await pinned() == tweet
+    await alice.do(200, "DELETE", path)
+    assert await pinned() is None
+    await alice.do(201, "POST", path, {"tweet_id": one})
+    await alice.do(200, "DELETE", f"/api/tweets/{one}")
+    assert await pinned() is None

@@ -29,6 +29,7 @@ POST /api/users/{me}/block · DELETE /api/users/{me}/block/{target}
 POST /api/users/{me}/mute · DELETE /api/users/{me}/mute/{target}
 GET /api/timeline/home · GET /api/users/{id}/tweets · GET /api/users/{id}/mentions
 GET /api/tweets/{id}/conversation
+POST /api/users/{me}/pinned_tweet · DELETE /api/users/{me}/pinned_tweet
 GET /api/users/{id}/followers · GET /api/users/{id}/following
 POST /api/tweets/{id}/like · DELETE /api/tweets/{id}/like · POST /api/tweets/views
 GET /api/tweets/{id}/liking_users · GET /api/tweets/{id}/retweeted_by

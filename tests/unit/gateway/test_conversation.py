@@ -10,7 +10,7 @@ import pytest
 from gateway.answers import ConversationPage
 from gateway.queries.thread import ANCESTORS_MAX, LEVELS, NESTED_MAX
 from tests.conversation_client import read
-from tests.oracle_conversation import ConversationOracle
+from tests.oracle_talk import TalkOracle
 from tests.unit.gateway.world import World
 
 
@@ -115,7 +115,7 @@ async def test_every_tree_is_the_oracles_for_every_reader(world: World, seed: in
         me, target = rng.sample(users, 2)
         body = {"target_user_id": str(target)}
         await world.call(201, "POST", f"/api/users/{me}/{verb}", body, user=me)
-    oracle = ConversationOracle(world.oracle)
+    oracle = TalkOracle(world.oracle)
     for reader in users:
 
         async def get(path: str, reader: int = reader) -> bytes:

@@ -6,6 +6,7 @@ import msgspec
 
 from events.types import UserDeactivated, UsernameReleased
 from gateway.answers import TweetPage
+from tests.oracle_talk import TalkOracle
 from tests.unit.gateway.world import World
 
 
@@ -38,7 +39,7 @@ async def test_names_in_any_case_and_answers_are_listed_newest_first(world: Worl
     await world.call(201, "POST", f"/api/tweets/{by_name}/retweet", user=bob)
     assert await mentioned(world, alice) == [both, answer, by_name]
     assert await mentioned(world, alice, count=1) == [both, answer, by_name]
-    assert world.oracle.mentions(alice) == [both, answer, by_name]
+    assert TalkOracle(world.oracle).mentions(alice) == [both, answer, by_name]
     await world.call(200, "DELETE", f"/api/tweets/{both}", user=bob)
     assert await mentioned(world, alice) == [answer, by_name]
 
@@ -49,7 +50,7 @@ async def test_the_first_ten_names_of_a_tweet_count(world: World) -> None:
     lists = [await mentioned(world, user) for user in users]
     # The author's own name takes a place and lists nothing.
     assert lists == [[], *[[tweet]] * 9, []]
-    assert lists == [world.oracle.mentions(user) for user in users]
+    assert lists == [TalkOracle(world.oracle).mentions(user) for user in users]
 
 
 async def test_who_is_blocked_or_muted_or_away_is_left_out(world: World) -> None:
@@ -63,7 +64,9 @@ async def test_who_is_blocked_or_muted_or_away_is_left_out(world: World) -> None
         201, "POST", f"/api/users/{alice}/mute", {"target_user_id": str(carol)}, user=alice
     )
     for reader in (alice, bob, carol, dora):
-        assert await mentioned(world, alice, reader) == world.oracle.mentions(alice, reader)
+        assert await mentioned(world, alice, reader) == TalkOracle(world.oracle).mentions(
+            alice, reader
+        )
     assert len(await mentioned(world, alice)) == 1
     assert len(await mentioned(world, alice, dora)) == 3
     await world.log.append(UserDeactivated(event_id=1, occurred_at=1, user_id=dora))
@@ -81,8 +84,8 @@ async def test_a_name_that_was_given_up_and_claimed_by_another_is_new(world: Wor
     between = await world.tweet(bob, "@shared, nobody")
     new = await world.register("shared")
     after = await world.tweet(bob, "@shared, the new one")
-    assert await mentioned(world, new) == [after] == world.oracle.mentions(new)
-    assert await mentioned(world, old) == [] == world.oracle.mentions(old)
+    assert await mentioned(world, new) == [after] == TalkOracle(world.oracle).mentions(new)
+    assert await mentioned(world, old) == [] == TalkOracle(world.oracle).mentions(old)
     assert between not in await mentioned(world, new)
 
 

@@ -106,7 +106,7 @@ class FakeUnit:
         return self._log.applied.get(source, 0)
 
 
-def user_fragment(profile: Profile) -> UserFragment:
+def user_fragment(profile: Profile, pinned: int) -> UserFragment:
     fields = {
         "id": str(profile.user_id),
         "username": profile.username,
@@ -118,7 +118,7 @@ def user_fragment(profile: Profile) -> UserFragment:
         "created_at": rfc3339(profile.created_at),
     }
     flags = {"active": 0, "deactivated": 1, "erased": 2}[profile.status]
-    return UserFragment(flags, json.dumps(fields).encode()[:-1])
+    return UserFragment(flags, pinned, json.dumps(fields).encode()[:-1])
 
 
 class FakeAccounts:
@@ -128,7 +128,11 @@ class FakeAccounts:
 
     async def users(self, ids: Iterable[int]) -> Mapping[int, UserFragment]:
         found = {user: self._oracle.profile(user) for user in ids}
-        return {user: user_fragment(profile) for user, profile in found.items() if profile}
+        return {
+            user: user_fragment(profile, self._oracle.pin(user))
+            for user, profile in found.items()
+            if profile
+        }
 
     async def get(self, ids: Iterable[int]) -> Mapping[int, UserFragment]:
         return {user: found for user, found in (await self.users(ids)).items() if found.active}

@@ -58,6 +58,8 @@ def test_every_event_is_valid_and_every_kind_occurs(events: list[Event]) -> None
         "UserDeactivated",
         "UserReactivated",
         "UserErased",
+        "TweetPinned",
+        "TweetUnpinned",
         "TweetPosted",
         "TweetDeleted",
         "TweetLiked",

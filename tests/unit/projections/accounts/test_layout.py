@@ -54,6 +54,12 @@ def test_a_field_can_be_emptied() -> None:
     assert body["description"] == ""
 
 
+def test_a_pin_is_beside_the_profile_and_goes_with_it() -> None:
+    assert opened(pack(row()))[0].pinned_tweet_id == 0
+    assert opened(pack(row(), 1 << 62))[0].pinned_tweet_id == 1 << 62
+    assert opened(pack(row(erased=True), 5))[0].pinned_tweet_id == 0
+
+
 @pytest.mark.parametrize(
     ("cells", "active", "deactivated", "erased"),
     [

@@ -1,4 +1,4 @@
-"""The oracle's part for conversations: the tree that one reader sees, over `tests.oracle`.
+"""The oracle's part for what people say to each other: mentions and conversations.
 
 The sentences
 - A tweet answers the one that its first post names in ``reply_to_id``, whatever became of either.
@@ -7,13 +7,20 @@ The sentences
 - ancestors(t): what t answers, what that answers, and so on, oldest first, whatever their status.
 - replies(t): the tweets that answer t, newest first, each with its own. One that is hidden or gone
   is among them when a shown one hangs on it, however deep.
+- A tweet speaks to the first ten names in its text (`@name`, without regard to case), and to whom
+  it answers unless that is its author; a retweet speaks to nobody. A name stands for a user when it
+  is his profile's and he holds it, in tweets whose ids are above that of his claim's event.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from events.types import TweetPosted
+from projections.text.entities import parse
 from tests.oracle import Oracle
+
+NAMES_PER_TWEET = 10
 
 Tree: TypeAlias = list[tuple[int, str, Any]]
 """Entries: id, status, and a tree of replies."""
@@ -22,7 +29,7 @@ Chain: TypeAlias = list[tuple[int, str]]
 """Entries: id and status."""
 
 
-class ConversationOracle:
+class TalkOracle:
     """Asks an oracle that was fed."""
 
     def __init__(self, oracle: Oracle) -> None:
@@ -57,3 +64,32 @@ class ConversationOracle:
     def _parent(self, tweet_id: int) -> int:
         post = self._oracle._posted.get(tweet_id)
         return (post.reply_to_id or 0) if post else 0
+
+    def mentions(self, user: int, reader: int | None = None) -> list[int]:
+        """Ids of tweets by others that speak to a user, newest first, as ``reader`` sees them.
+
+        Minus what nobody may see, and authors with a block between them and the reader or whom he
+        mutes. Without a reader it is the user himself who reads.
+        """
+        viewer = user if reader is None else reader
+        found = [
+            tweet_id
+            for tweet_id, tweet in self._oracle._posted.items()
+            if self._speaks_to(user, tweet)
+            and self._oracle.tweet(tweet_id) is not None
+            and not self._oracle._hidden_from(viewer, tweet.user_id)
+        ]
+        return sorted(found, reverse=True)
+
+    def _speaks_to(self, user: int, tweet: TweetPosted) -> bool:
+        if tweet.user_id == user or tweet.retweet_of_id is not None:
+            return False
+        if tweet.reply_to_user_id == user:
+            return True
+        profile = self._oracle.profile(user)
+        name = profile.username.casefold() if profile else ""
+        holder, claim_id = self._oracle._holders.get(name, (None, 0))
+        if holder != user or tweet.tweet_id <= claim_id:
+            return False
+        names = [mention.username.casefold() for mention in parse(tweet.text).mentions]
+        return name in list(dict.fromkeys(names))[:NAMES_PER_TWEET]
