@@ -72,7 +72,8 @@ class ListSource:
     ) -> None:
         self._authors = authors
         self._wanted = wanted
-        self._done = False
+        self._floor = below
+        self._found: list[int] = []
         self.user_id = user_id
         self.authors = frozenset(members)
         self.relations = Relations(
@@ -87,13 +88,14 @@ class ListSource:
 
     async def step(self) -> list[int]:
         """Returns the next candidates, newest first; an empty list when there are no more."""
-        while not self._done:
-            merge = await self._authors.merge(self._read, self.below, self._wanted)
-            self.below = merge.floor
-            self._done = merge.floor == 0
-            if merge.entries:
-                return [entry.tweet_id for entry in merge.entries]
-        return []
+        while not self._found and self._floor:
+            merge = await self._authors.merge(self._read, self._floor, self._wanted)
+            self._found = [entry.tweet_id for entry in merge.entries]
+            self._floor = merge.floor
+        # Of many members far more is found than is wanted; what is not needed is not hydrated.
+        ids, self._found = self._found[: self._wanted], self._found[self._wanted :]
+        self.below = ids[-1] if self._found else self._floor
+        return ids
 
     async def retweets_of(
         self, originals: Collection[int], authors: Sequence[int]
