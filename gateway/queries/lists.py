@@ -25,10 +25,12 @@ from gateway.pages import one, page, page_count
 from gateway.problems import not_found
 from gateway.queries.home import OVERFETCH, read_page
 from gateway.queries.places import place_below, seal_place
+from gateway.queries.timeline import Place
 from gateway.queries.users import with_counts
 from gateway.queries.visible import includes
 from gateway.services import Accounts, Authors, Collections, Graph, Tweets
 from projections.collections.layout import ListFragment
+from projections.timelines.authors import NEWEST
 from projections.timelines.layout import Relations
 
 LARGE_MEMBERS = 500
@@ -170,23 +172,30 @@ class ListQueries:
         await self._shown(request)
         list_id, count = request.params["id"], page_count(request)
         route = f"list-tweets/{list_id}"
-        below = place_below(self._cursors, request, route)
+        text = request.query("cursor")
+        place = Place(NEWEST, 0)
+        if text is not None:
+            place = Place.open(self._cursors, request.user_id, text, route)
         members, relations = await asyncio.gather(
             self._collections.members(list_id), self._graph.relations_of(request.user_id)
         )
         wanted = int(count * OVERFETCH) + 1
-        source = ListSource(self._authors, request.user_id, relations, members, below, wanted)
-        async with self._place(len(members)):
-            found = await read_page(source, self._tweets, self._accounts, below, count)
+        source = ListSource(self._authors, request.user_id, relations, members, place.below, wanted)
+        async with self._turn(len(members)):
+            found = await read_page(
+                source, self._tweets, self._accounts, place.below, count, top=place.top
+            )
         cursor = None
         if found.below is not None:
-            cursor = seal_place(self._cursors, request, route, found.below)
+            # What a later retweet is compared with: the newest that any page showed (0061).
+            top = place.top or (found.tweets[0][0] if found.tweets else 0)
+            cursor = Place(found.below, top).seal(self._cursors, request.user_id, route)
         bodies = [tweet.body for _, tweet in found.tweets]
         return page(bodies, cursor, includes(found.tweets, found.originals, found.users))
 
     @asynccontextmanager
-    async def _place(self, members: int) -> AsyncIterator[None]:
-        """Waits for a place among the large reads, where this is one."""
+    async def _turn(self, members: int) -> AsyncIterator[None]:
+        """Waits for its turn among the large reads, where this is one."""
         if members <= LARGE_MEMBERS:
             yield
             return

@@ -49,18 +49,18 @@ class Place(msgspec.Struct, frozen=True):
     top: int = NEWEST
     above: int = 0
 
-    def seal(self, cursors: Cursors, user_id: int) -> str:
+    def seal(self, cursors: Cursors, user_id: int, route: str = ROUTE) -> str:
         """Returns the cursor."""
-        return cursors.seal(ROUTE, user_id, b"%d.%d.%d" % (self.below, self.top, self.above))
+        return cursors.seal(route, user_id, b"%d.%d.%d" % (self.below, self.top, self.above))
 
     @classmethod
-    def open(cls, cursors: Cursors, user_id: int, text: str) -> Place:
+    def open(cls, cursors: Cursors, user_id: int, text: str, route: str = ROUTE) -> Place:
         """Reads a cursor.
 
         Raises:
             Problem: 400, not a cursor of this route and user.
         """
-        return cls(*map(int, cursors.open(ROUTE, user_id, text).split(b".")))
+        return cls(*map(int, cursors.open(route, user_id, text).split(b".")))
 
 
 class TimelineQueries:

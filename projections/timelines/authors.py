@@ -23,7 +23,10 @@ from projections.versions import first, latest
 
 AUTHORS_PER_QUERY = 50
 ROWS_PER_AUTHOR_MAX = 800
-ROWS_PER_AUTHOR_MIN = 8
+ROWS_PER_AUTHOR_MIN = 2
+FIRST_ROUND_ROWS = 800
+"""Rows of the first round of a merge, where many authors share it; of few, 8 rows each."""
+
 ROUNDS_MAX = 4
 
 NEWEST = (1 << 63) - 1
@@ -116,7 +119,8 @@ class Authors:
         ``wanted``; the floor is the lowest id down to which nothing can be missing. It ends when
         no author may, or after ``ROUNDS_MAX`` rounds; a row of progress is made in any case.
         """
-        per_author = 2 * wanted // max(1, len(authors)) + 1
+        count = max(1, len(authors))
+        per_author = max(2 * wanted // count + 1, min(8, FIRST_ROUND_ROWS // count))
         per_author = min(ROWS_PER_AUTHOR_MAX, max(ROWS_PER_AUTHOR_MIN, per_author))
         reach = dict.fromkeys(authors, below)
         found: list[Entry] = []

@@ -255,3 +255,21 @@ async def test_pages_of_a_timeline_neither_skip_nor_repeat_while_tweets_arrive(
         cursor = f"&cursor={page.meta.next_cursor}"
         await world.tweet(bob, "meanwhile")
     assert found == tweets[::-1]
+
+
+async def test_a_retweet_between_two_pages_does_not_hide_the_older_one(world: World) -> None:
+    alice, bob, carol = [await world.register(name) for name in ("alice", "bob", "carol")]
+    list_id = await make(world, alice)
+    for member in (bob, carol):
+        await add(world, alice, list_id, member)
+    original = await world.tweet(alice)
+    older = await world.call(201, "POST", f"/api/tweets/{original}/retweet", user=bob)
+    above = await world.tweet(bob)
+    target = f"/api/lists/{list_id}/tweets?count=1"
+    first = await world.call(200, "GET", target, user=alice)
+    assert [tweet["id"] for tweet in first["data"]] == [str(above)]
+    await world.call(201, "POST", f"/api/tweets/{original}/retweet", user=carol)
+    cursor = first["meta"]["next_cursor"]
+    second = await world.call(200, "GET", f"{target}&cursor={cursor}", user=alice)
+    assert [tweet["id"] for tweet in second["data"]] == [older["data"]["id"]]
+    await world.call(400, "GET", f"/api/timeline/home?cursor={cursor}", user=alice)
