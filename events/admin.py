@@ -3,7 +3,7 @@
 Keeps true: a topic is created as the table says, and one that is there is never changed from here.
 Another partition count than the table's is refused, since keys would move; other differences are
 reported for an operator to judge.
-Bounded: every question waits ``SECONDS_MAX`` at most.
+Bounded: every question waits ``seconds_max`` at most.
 """
 
 from __future__ import annotations
@@ -68,15 +68,36 @@ class Admin:
         bootstrap: Brokers, ``host:port`` separated by commas.
         topics: The topics' names and partition counts.
         options: More librdkafka options, such as ``security.protocol``.
+        seconds_max: How long a question waits.
     """
 
     def __init__(
-        self, bootstrap: str, topics: Topics, options: Mapping[str, str] | None = None
+        self,
+        bootstrap: str,
+        topics: Topics,
+        options: Mapping[str, str] | None = None,
+        seconds_max: float = SECONDS_MAX,
     ) -> None:
         self._topics = topics
+        self._seconds_max = seconds_max
         self._client = AdminClient(
             {"log_level": 3, **(options or {}), "bootstrap.servers": bootstrap}
         )
+
+    async def answers(self, seconds_max: float) -> None:
+        """Asks the cluster for the least that shows that a broker answers.
+
+        Raises:
+            BrokerUnreachable: None did within ``seconds_max``.
+        """
+        try:
+            await asyncio.to_thread(
+                self._client.list_topics,
+                self._name(next(iter(self._topics))),
+                timeout=seconds_max,
+            )
+        except KafkaException as error:
+            raise BrokerUnreachable(f"no broker answers: {error}") from error
 
     async def ensure_topics(self, replication: int = 1) -> Ensured:
         """Make the topics that are missing and compare the others with the table.
@@ -105,7 +126,7 @@ class Admin:
         """
         names = {self._topics.name(name): name for name in logical}
         asked = self._client.describe_topics(
-            TopicCollection(list(names)), request_timeout=SECONDS_MAX
+            TopicCollection(list(names)), request_timeout=self._seconds_max
         )
         return {names[name]: str((await _of(future)).topic_id) for name, future in asked.items()}
 
@@ -122,7 +143,7 @@ class Admin:
             raise TopicMismatch(f"topic {name} does not exist")
         asked = self._client.list_offsets(
             {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(count)},
-            request_timeout=SECONDS_MAX,
+            request_timeout=self._seconds_max,
         )
         return {place.partition: (await _of(future)).offset for place, future in asked.items()}
 
@@ -133,7 +154,7 @@ class Admin:
             BrokerUnreachable: No broker answered.
         """
         asked = self._client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=SECONDS_MAX
+            [ConsumerGroupTopicPartitions(group)], request_timeout=self._seconds_max
         )
         answer = await _of(asked[group])
         names = {self._name(topic): topic.name for topic in self._topics}
@@ -148,7 +169,7 @@ class Admin:
 
     async def _partition_counts(self) -> dict[str, int]:
         try:
-            metadata = await asyncio.to_thread(self._client.list_topics, timeout=SECONDS_MAX)
+            metadata = await asyncio.to_thread(self._client.list_topics, timeout=self._seconds_max)
         except KafkaException as error:
             raise _error(error) from error
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
@@ -161,7 +182,7 @@ class Admin:
             config=_options(topic),
         )
         asked = self._client.create_topics(
-            [made], operation_timeout=SECONDS_MAX, request_timeout=SECONDS_MAX
+            [made], operation_timeout=self._seconds_max, request_timeout=self._seconds_max
         )
         try:
             await _of(asked[self._name(topic)])
@@ -175,7 +196,7 @@ class Admin:
 
     async def _count_when_visible(self, topic: Topic) -> int:
         """The partition count of a topic that exists, though a broker may not know it yet."""
-        deadline = time.monotonic() + SECONDS_MAX
+        deadline = time.monotonic() + self._seconds_max
         while (count := (await self._partition_counts()).get(self._name(topic))) is None:
             if time.monotonic() > deadline:
                 raise BrokerUnreachable(f"topic {self._name(topic)} was made, and is not seen")
@@ -196,7 +217,7 @@ class Admin:
             return []
         asked = self._client.describe_configs(
             [ConfigResource(ResourceType.TOPIC, name) for name in topics],
-            request_timeout=SECONDS_MAX,
+            request_timeout=self._seconds_max,
         )
         found = []
         for resource, future in asked.items():

@@ -17,7 +17,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -26,6 +26,7 @@ from events.cloudevents import headers_of
 from events.codec import Codec
 from events.errors import (
     AppendManyFailed,
+    BrokerUnreachable,
     EventsError,
     KeyReused,
     OutcomeUnknown,
@@ -69,6 +70,7 @@ class Log:
         topics: The topics' names on the broker.
         idempotency: Where idempotency keys are kept; without it they are refused.
         source: URI reference of this producer, in the CloudEvents headers.
+        producer: Makes what sends the records.
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class Log:
         topics: Topics,
         idempotency: IdempotencyStore | None = None,
         source: str = SOURCE,
+        producer: Callable[[ProducerSettings], RecordProducer] = RecordProducer,
     ) -> None:
-        self._producer = RecordProducer(settings)
+        self._producer = producer(settings)
         self._codec = codec
         self._topics = topics
         self._idempotency = idempotency
@@ -159,6 +162,9 @@ class Log:
         same = append.value if command is None else command
         digest = _digest(type(event), same)
         append = msgspec.structs.replace(append, digest=digest)
+        refusal = self._producer.refusal()
+        if refusal is not None and await store.get(idempotency_key) is None:
+            raise refusal  # before the key is kept: of a key that is kept nobody knows
         held = await store.put(idempotency_key, append)
         if held is None:
             position = await self._append_stored(store, idempotency_key, append)
@@ -171,7 +177,7 @@ class Log:
             metrics.IDEMPOTENT_REPEATS.labels("answered").inc()  # 1
             return Appended(held.position, first, True)
         metrics.IDEMPOTENT_REPEATS.labels("appended").inc()  # 2
-        return Appended(await self._append_stored(store, idempotency_key, held), first, True)
+        return Appended(await self._append_again(store, idempotency_key, held), first, True)
 
     async def recall(self, idempotency_key: str, command: bytes | None = None) -> Event | None:
         """The event that was stored under a key, whether it is in the log or not.
@@ -236,6 +242,19 @@ class Log:
         value, key = self._codec.encode(event), key_of(event)
         headers = headers_of(event, key, self._source, traceparent)
         return StoredAppend(b"", topic_of(event), key, value, headers)
+
+    async def _append_again(
+        self, store: IdempotencyStore, idempotency_key: str, held: StoredAppend
+    ) -> Position:
+        """Appends what an earlier request stored.
+
+        That request may have sent it, so that nothing was sent now does not say that nothing was.
+        """
+        try:
+            return await self._append_stored(store, idempotency_key, held)
+        except (BrokerUnreachable, QueueFull) as error:
+            why = f"it may have been sent before, and was not now: {error}"
+            raise OutcomeUnknown(why, idempotency_key) from error
 
     async def _append_stored(
         self, store: IdempotencyStore, idempotency_key: str, append: StoredAppend

@@ -41,6 +41,7 @@ from events.errors import (
 
 STATISTICS_MS = 1_000
 POLL_SECONDS_MAX = 0.2
+RECONNECT_MS_MAX = 1_000
 RECORD_OVERHEAD_BYTES = 1_024
 TELL_AGAIN_SECONDS = 30.0
 
@@ -103,6 +104,8 @@ class ProducerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def librdkafka(self) -> dict[str, Any]:
         """The settings as librdkafka takes them."""
         return {
+            # A broker that is back is used within a second; librdkafka's own pause grows to 10 s.
+            "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
             **self.options,
             "bootstrap.servers": self.bootstrap,
             "client.id": self.client_id,
@@ -245,6 +248,10 @@ class RecordProducer:
             raise self._not_queued(error.args[0], size) from error
         self._in_flight += 1
         return sent.future
+
+    def refusal(self) -> EventsError | None:
+        """Returns why nothing would be sent now, where that is known beforehand; here it is not."""
+        return None
 
     def check_size(self, key: bytes | None, value: bytes | None, headers: Headers) -> int:
         """The bytes of a record.

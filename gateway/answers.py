@@ -81,7 +81,10 @@ class TweetMetrics(_Answer, frozen=True, kw_only=True):
 
 
 class Tweet(_Answer, frozen=True, kw_only=True):
-    """A tweet; what does not apply is left out. A retweet's text is empty: see the original."""
+    """A tweet; what does not apply is left out. A retweet's text is empty: see the original.
+
+    ``public_metrics`` is missing only where an answer is marked ``X-Stale`` and they are not known.
+    """
 
     id: IdText
     text: str
@@ -95,7 +98,7 @@ class Tweet(_Answer, frozen=True, kw_only=True):
     referenced_tweets: list[TweetReference] = []
     geo: Place | None = None
     source: str = ""
-    public_metrics: TweetMetrics
+    public_metrics: TweetMetrics | None = None
 
 
 class Included(_Answer, frozen=True, kw_only=True):
@@ -106,10 +109,16 @@ class Included(_Answer, frozen=True, kw_only=True):
 
 
 class PageMeta(_Answer, frozen=True, kw_only=True):
-    """Size of a page, and where the next one begins; without ``next_cursor`` it is the last."""
+    """Size of a page, and where the next one begins; without ``next_cursor`` it is the last.
+
+    ``stale``: the store is away, and the page is what the caches hold, see ``X-Stale``.
+    ``incomplete``: they do not hold all of it; ask again later for what is missing.
+    """
 
     result_count: int
     next_cursor: str | None = None
+    stale: bool = False
+    incomplete: bool = False
 
 
 class TweetPage(_Answer, frozen=True, kw_only=True):

@@ -6,8 +6,10 @@ Every request goes through the same steps; the numbers recur in the code:
 2. its route, or 404, or 405;
 3. who asks, or 401, or 403;
 4. the positions of ``X-Wait-For``, or 504;
-5. the handler, within ``REQUEST_SECONDS_MAX`` in all, or 503;
-6. what went wrong becomes a problem document; an unexpected exception becomes a 500 that says
+5. the handler, within ``REQUEST_SECONDS_MAX`` in all and ``READ_SECONDS_MAX`` for a read, or 503;
+   while Redis is away, a place among those who read from the store instead;
+6. while the store is away, the mark of an answer that comes from what Redis holds;
+7. what went wrong becomes a problem document; an unexpected exception becomes a 500 that says
    nothing of the inside, and a log line that says all, joined by the request id.
 
 Bounded by ``REQUESTS_MAX`` requests under way and ``gateway.limits`` for each.
@@ -25,14 +27,17 @@ from prometheus_client import Counter, Histogram
 
 from events.errors import EventsError
 from gateway.auth import Tokens
+from gateway.guards.guard import engine_away
+from gateway.guards.guards import Guards
 from gateway.http import Request, Response
-from gateway.limits import REQUEST_SECONDS_MAX, REQUESTS_MAX
+from gateway.limits import READ_SECONDS_MAX, REQUEST_SECONDS_MAX, REQUESTS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.outcomes import append_problem, unknown_outcome
+from gateway.pages import STALE, marked_stale
 from gateway.problems import MEDIA_TYPE, Problem, unavailable
 from gateway.routing import Access, Route, Router
 from gateway.waits import Waits, parse_positions
-from projections.base import RetryableError
+from projections.base import Overloaded, RetryableError
 
 log = logging.getLogger("gateway")
 
@@ -47,7 +52,9 @@ class Gateway:
         tokens: Verifies who asks.
         waits: Holds requests for positions.
         metrics: Counts them.
+        guards: What is known of the engines; without them all are taken for well.
         request_seconds_max: Longest time of one request.
+        read_seconds_max: Longest time of a read, after what it waited for.
         requests_max: Most requests under way.
     """
 
@@ -58,14 +65,18 @@ class Gateway:
         waits: Waits,
         metrics: GatewayMetrics,
         *,
+        guards: Guards | None = None,
         request_seconds_max: float = REQUEST_SECONDS_MAX,
+        read_seconds_max: float = READ_SECONDS_MAX,
         requests_max: int = REQUESTS_MAX,
     ) -> None:
         self._router = Router(routes)
         self._tokens = tokens
         self._waits = waits
         self._metrics = metrics
+        self._guards = guards
         self._request_seconds_max = request_seconds_max
+        self._read_seconds_max = read_seconds_max
         self._requests_max = requests_max
         self._seconds: dict[tuple[str, str], Histogram] = {}
         self._answered: dict[tuple[str, str, int], Counter] = {}
@@ -84,7 +95,7 @@ class Gateway:
             route, request.params = self._router.match(request.method, request.path)  # 2
             response = await self._run(route, request)
         except Exception as error:
-            response = _problem_response(self._problem(error, route, request), request)  # 6
+            response = _problem_response(self._problem(error, route, request), request)  # 7
         finally:
             self.under_way -= 1
             self._metrics.under_way.set(self.under_way)
@@ -96,11 +107,31 @@ class Gateway:
             request.user_id = self._tokens.caller(
                 request.header("authorization"), route.access
             )  # 3
-        async with asyncio.timeout(self._request_seconds_max):
+        async with asyncio.timeout(self._request_seconds_max) as limit:
             wait_for = request.header("x-wait-for")
             if wait_for is not None:
                 await self._waits.wait(parse_positions(wait_for), route.units)  # 4
-            return await route.handler(request)  # 5
+            if route.method == "GET":
+                limit.reschedule(asyncio.get_running_loop().time() + self._read_seconds_max)
+            if self._guards is None or not route.units:
+                return await route.handler(request)  # 5
+            return await self._guarded(route, request, self._guards)
+
+    async def _guarded(self, route: Route, request: Request, guards: Guards) -> Response:
+        if guards.redis.away:
+            try:
+                async with guards.pages:
+                    response = await route.handler(request)  # 5
+            except Overloaded:
+                self._metrics.store_pages_refused.inc()
+                raise
+        else:
+            response = await route.handler(request)  # 5
+        if guards.store.away and route.method == "GET":
+            response = marked_stale(response)  # 6
+        if STALE in response.headers:
+            self._metrics.stale_answers.inc()
+        return response
 
     def _problem(self, error: Exception, route: Route | None, request: Request) -> Problem:
         if isinstance(error, Problem):
@@ -110,13 +141,23 @@ class Gateway:
                 return unknown_outcome()
             return unavailable(
                 "too-slow",
-                f"The answer was not ready within {self._request_seconds_max:g} s. Nothing was "
-                f"changed. Try again.",
+                "The answer was not ready in time. Nothing was changed. Try again.",
             )
         if isinstance(error, EventsError):
             with contextlib.suppress(EventsError):
                 return append_problem(error)
+        if isinstance(error, Overloaded):
+            return unavailable(
+                "too-busy", "Too much is read at once just now. Nothing was changed. Try again."
+            )
         if isinstance(error, RetryableError):
+            away = engine_away(error)
+            if away is not None:  # the log told when it went away
+                return unavailable(
+                    "engine-away",
+                    "A part of the system is away. Nothing was changed. Try again later.",
+                    retry_after_seconds=away.retry_after_seconds,
+                )
             log.warning("request %s: %s", request.request_id, error)
             return unavailable(
                 "engine-away",

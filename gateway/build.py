@@ -22,8 +22,9 @@ from gateway.commands.pins import PinCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.cursors import Cursors
+from gateway.guards.guards import Guards
 from gateway.health import Check, Health
-from gateway.limits import WAIT_SECONDS_MAX
+from gateway.limits import READ_SECONDS_MAX, WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.bookmarks import BookmarkQueries
@@ -75,7 +76,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         checks: Questions of ``/readyz``, by name.
         metrics: Counts.
         version: Of the product, for the API's document.
+        guards: What is known of the engines.
         wait_seconds_max: Longest hold for ``X-Wait-For``.
+        read_seconds_max: Longest time of a read after that.
     """
 
     log: Log
@@ -97,7 +100,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     checks: Mapping[str, Check]
     metrics: GatewayMetrics
     version: str
+    guards: Guards | None = None
     wait_seconds_max: float = WAIT_SECONDS_MAX
+    read_seconds_max: float = READ_SECONDS_MAX
 
 
 def build(services: Services) -> tuple[Gateway, Health]:
@@ -107,7 +112,9 @@ def build(services: Services) -> tuple[Gateway, Health]:
     appender = Appender(services.log)
     accounts, graph, minter = services.accounts, services.graph, services.minter
     checks = Checks(accounts, services.tweets, graph, services.authors)
-    health = Health(services.checks, services.metrics)
+    guards = services.guards
+    serving = (lambda: guards.serving) if guards is not None else None
+    health = Health(services.checks, services.metrics, serving)
     handlers = Handlers(
         users=UserQueries(accounts, graph, services.tweets),
         tweets=TweetQueries(services.tweets, accounts, services.authors, cursors),
@@ -141,7 +148,15 @@ def build(services: Services) -> tuple[Gateway, Health]:
         health=health,
     )
     routes = table(handlers, services.version)
-    return Gateway(routes, services.tokens, waits, services.metrics), health
+    gateway = Gateway(
+        routes,
+        services.tokens,
+        waits,
+        services.metrics,
+        guards=guards,
+        read_seconds_max=services.read_seconds_max,
+    )
+    return gateway, health
 
 
 def _collections(

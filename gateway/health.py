@@ -1,8 +1,9 @@
 """``/healthz``: the event loop lives. ``/readyz``: what is needed answers. ``/metrics``.
 
 ``/healthz`` asks nobody, so that an engine that is away does not get the process killed.
-``/readyz`` is 503 while an engine does not answer, while the process drains, or while a unit lags
-by more than ``LAG_MAX`` events of one partition; the answer names which.
+``/readyz`` is 503 while the process drains, or can serve nothing. One engine that is away does not
+make it so: it is away for every process, and what is left of the service would go with them (see
+``docs/degrading.md``). The answer names every check that fails.
 
 Bounded by ``READY_SECONDS_MAX`` a check and one round of checks at a time, whose answer is good for
 ``READY_FRESH_SECONDS``: a probe storm is one round.
@@ -47,10 +48,17 @@ class Health:
     Args:
         checks: Asked by ``/readyz``, by name.
         metrics: Shown by ``/metrics``.
+        serving: Whether anything can be served; without it, whether every check is passed.
     """
 
-    def __init__(self, checks: Mapping[str, Check], metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        metrics: GatewayMetrics,
+        serving: Callable[[], bool] | None = None,
+    ) -> None:
         self._checks = dict(checks)
+        self._serving = serving
         self._metrics = metrics
         self._round: asyncio.Task[Readiness] | None = None
         self._asked_at = 0.0
@@ -68,6 +76,8 @@ class Health:
             self._round = asyncio.create_task(self._ask())
             self._asked_at = now
         readiness = await asyncio.shield(self._round)
+        if self._serving is not None:
+            readiness = Readiness(self._serving(), readiness.checks)
         if self.draining:
             stopping = CheckResult(ok=False, detail="the process is stopping")
             readiness = Readiness(False, {**readiness.checks, "process": stopping})

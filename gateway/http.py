@@ -31,12 +31,14 @@ class Response(msgspec.Struct, frozen=True):
         status: HTTP status.
         media_type: Value of ``content-type``.
         headers: Further headers, names in lower case.
+        is_page: The body is JSON that ends with ``meta``, an object with a member at least.
     """
 
     body: bytes
     status: int = 200
     media_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    is_page: bool = False
 
 
 class Request:

@@ -22,6 +22,19 @@ HEADERS_SECONDS_MAX = 10.0
 REQUEST_SECONDS_MAX = 10.0
 """One request, waiting for a position included."""
 
+READ_SECONDS_MAX = 4.0
+"""One read, after what it waited for: the bound that holds whichever engine is away or slow."""
+
+STORE_SECONDS_MAX = 2.0
+"""One statement of the store, retry included; below ``READ_SECONDS_MAX``."""
+
+STORE_SLOW_SECONDS = 1.0
+"""A statement that took this long counts as one that failed."""
+
+REDIS_SECONDS_MAX = 1.0
+"""One batch of commands to one node of Redis; what is not answered by then is read from the
+store."""
+
 REQUESTS_MAX = 1024
 """Requests under way in one process; one more is answered 503 at once."""
 

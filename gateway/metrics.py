@@ -75,3 +75,48 @@ class GatewayMetrics:
             ("method", "route"),
             registry=registry,
         )
+        # 0 closed, 1 half-open, 2 open: an engine that is away, or drags.
+        self.breaker_state = Gauge(
+            "murmur_gateway_breaker_state",
+            "State of the breaker of each engine: 0 closed, 1 half-open, 2 open.",
+            ("engine",),
+            registry=registry,
+        )
+        # Opening again and again: an engine at its limit rather than away.
+        self.breaker_opened = Counter(
+            "murmur_gateway_breaker_opened_total",
+            "Times that the breaker of an engine opened.",
+            ("engine",),
+            registry=registry,
+        )
+        # What an open breaker kept away from its engine.
+        self.breaker_refused = Counter(
+            "murmur_gateway_breaker_refused_total",
+            "Calls that an open breaker refused at once, by engine.",
+            ("engine",),
+            registry=registry,
+        )
+        # Reads of the store, a page may take several: what a cold start or a lost Redis costs it.
+        self.store_reads = Counter(
+            "murmur_gateway_store_reads_total",
+            "Statements sent to the store to read.",
+            registry=registry,
+        )
+        # At the budget's tenth of the reads: the store fails more than now and then.
+        self.store_retries = Counter(
+            "murmur_gateway_store_retries_total",
+            "Reads of the store that were tried again.",
+            registry=registry,
+        )
+        # Answered from what Redis holds while the store is away.
+        self.stale_answers = Counter(
+            "murmur_gateway_stale_answers_total",
+            "Answers marked X-Stale.",
+            registry=registry,
+        )
+        # Refused because too many already read from the store in place of Redis.
+        self.store_pages_refused = Counter(
+            "murmur_gateway_store_pages_refused_total",
+            "Requests refused while Redis is away, to keep the store's load within its bound.",
+            registry=registry,
+        )

@@ -17,6 +17,7 @@ from events.errors import (
     QueueFull,
     RetryableError,
 )
+from gateway.guards.guard import engine_away
 from gateway.problems import FieldError, Problem, unavailable
 
 
@@ -40,10 +41,11 @@ def append_problem(error: EventsError) -> Problem:
                 "log-busy", "Too many commands are under way. Nothing was changed. Try again."
             )
         case RetryableError() | LogClosed():
+            away = engine_away(error)
             return unavailable(
                 "log-away",
                 "The log does not answer. Nothing was changed. Try again.",
-                retry_after_seconds=2,
+                retry_after_seconds=away.retry_after_seconds if away is not None else 2,
             )
         case EventTooLarge():
             return Problem(413, "event-too-large", f"The command is too large: {error}. Send less.")

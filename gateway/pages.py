@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from gateway.http import Request, Response
 from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.problems import bad_request
+
+STALE = ("x-stale", "store")
+"""Header of an answer that may be behind what the store holds."""
 
 Includes = Iterable[tuple[str, Sequence[bytes]]]
 """Names and open objects of what is included beside the data."""
@@ -51,6 +56,7 @@ def page(
     *,
     meta: Iterable[Extra] = (),
     beside: Iterable[Extra] = (),
+    incomplete: bool = False,
 ) -> Response:
     """Returns a page of open objects; ``next_cursor`` is left out of the last one.
 
@@ -60,12 +66,29 @@ def page(
         includes: What is included beside it.
         meta: Further members of ``meta``.
         beside: Further members of the page.
+        incomplete: Not all of it could be read.
     """
     cursor = b"" if next_cursor is None else b',"next_cursor":"%s"' % next_cursor.encode()
-    return Response(
-        b'{"data":%s%s%s,"meta":{"result_count":%d%s%s}}'
-        % (_array(data), _includes(includes), _members(beside), len(data), cursor, _members(meta))
+    body = b'{"data":%s%s%s,"meta":{"result_count":%d%s%s}}' % (
+        _array(data),
+        _includes(includes),
+        _members(beside),
+        len(data),
+        cursor,
+        _members(meta),
     )
+    found = Response(body, is_page=True)
+    if incomplete:
+        return marked_stale(replace(found, body=body[:-2] + b',"incomplete":true}}'))
+    return found
+
+
+def marked_stale(response: Response) -> Response:
+    """Returns an answer marked as what the caches hold while the store is away."""
+    if STALE in response.headers:
+        return response
+    body = response.body[:-2] + b',"stale":true}}' if response.is_page else response.body
+    return replace(response, body=body, headers=(*response.headers, STALE))
 
 
 def _array(bodies: Sequence[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from events.codec import Codec
 from events.idempotency import CassandraIdempotency
 from events.leases import CassandraLeases
 from events.log import Log
-from events.producer import ProducerSettings
+from events.producer import ProducerSettings, RecordProducer
 from events.registry import Registry
 from events.snowflake import SnowflakeMinter
 from infra.fan_out import KafkaChunks, LogEnds
@@ -29,7 +29,7 @@ from projections.accounts.read import AccountsReader
 from projections.accounts.unit import NAME as ACCOUNTS
 from projections.accounts.unit import Accounts
 from projections.base import Unit
-from projections.bus import RedisBus
+from projections.bus import TIMEOUT_SECONDS, RedisBus
 from projections.collections.read import CollectionsReader
 from projections.collections.unit import NAME as COLLECTIONS
 from projections.collections.unit import Collections
@@ -83,14 +83,20 @@ class Engines:
 
 
 @asynccontextmanager
-async def engines(settings: Settings) -> AsyncIterator[Engines]:
+async def engines(
+    settings: Settings, *, redis_seconds_max: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Engines]:
     """Connects to Redis, the store and the registry; closes them at the end.
+
+    Args:
+        settings: Where they are.
+        redis_seconds_max: Longest time of one batch of Redis commands.
 
     Raises:
         RetryableError: one of them is away.
     """
     async with AsyncExitStack() as closing:
-        bus = await open_redis(settings)
+        bus = await open_redis(settings, seconds_max=redis_seconds_max)
         closing.push_async_callback(bus.close)
         session = await open_cassandra(settings)
         closing.push_async_callback(close_cassandra, session)
@@ -99,13 +105,13 @@ async def engines(settings: Settings) -> AsyncIterator[Engines]:
         yield Engines(settings, bus, session, store, Registry(settings.registry_url, client))
 
 
-async def open_redis(settings: Settings) -> RedisBus:
+async def open_redis(settings: Settings, *, seconds_max: float = TIMEOUT_SECONDS) -> RedisBus:
     """Connects to Redis.
 
     Raises:
         RetryableError: it is away.
     """
-    return await RedisBus.connect(settings.redis_url)
+    return await RedisBus.connect(settings.redis_url, timeout_seconds=seconds_max)
 
 
 async def open_cassandra(settings: Settings) -> Session:
@@ -129,25 +135,34 @@ async def close_cassandra(session: Session) -> None:
 
 
 @asynccontextmanager
-async def open_log(on: Engines, *, delivery_ms_max: int = 10_000) -> AsyncIterator[Log]:
+async def open_log(
+    on: Engines,
+    *,
+    delivery_ms_max: int = 10_000,
+    statements: Statements | None = None,
+    producer: Callable[[ProducerSettings], RecordProducer] = RecordProducer,
+) -> AsyncIterator[Log]:
     """Registers the schemas and opens the log for appending; closes it at the end.
 
     Args:
         on: The engines.
         delivery_ms_max: How long an append may take before its outcome is told.
+        statements: Runs those of the idempotency keys.
+        producer: Makes what sends the records.
 
     Raises:
         RetryableError: the registry or the store is away.
     """
     codec = Codec(await on.registry.publish(), on.registry)
-    idempotency = CassandraIdempotency(Statements(on.session, on.settings.keyspace))
+    statements = statements or Statements(on.session, on.settings.keyspace)
+    idempotency = CassandraIdempotency(statements)
     await idempotency.create()
-    producer = ProducerSettings(
+    settings = ProducerSettings(
         bootstrap=on.settings.kafka_bootstrap,
         options=on.settings.kafka_options,
         delivery_ms_max=delivery_ms_max,
     )
-    log = Log(producer, codec, on.topics, idempotency)
+    log = Log(settings, codec, on.topics, idempotency, producer=producer)
     await log.open()
     try:
         yield log
@@ -156,13 +171,19 @@ async def open_log(on: Engines, *, delivery_ms_max: int = 10_000) -> AsyncIterat
 
 
 @asynccontextmanager
-async def open_minter(on: Engines) -> AsyncIterator[SnowflakeMinter]:
+async def open_minter(
+    on: Engines, *, statements: Statements | None = None
+) -> AsyncIterator[SnowflakeMinter]:
     """Leases a machine id and mints under it; gives it back at the end.
+
+    Args:
+        on: The engines.
+        statements: Runs those of the leases.
 
     Raises:
         RetryableError: the store is away, or every machine id is held.
     """
-    leases = CassandraLeases(Statements(on.session, on.settings.keyspace))
+    leases = CassandraLeases(statements or Statements(on.session, on.settings.keyspace))
     await leases.create()
     minter = SnowflakeMinter(leases)
     await minter.open()

@@ -28,7 +28,8 @@ from events.admin import Admin
 from events.errors import EventsError
 from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
-from gateway.health import Check
+from gateway.guards.guards import Guards
+from gateway.health import READY_SECONDS_MAX, Check
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
@@ -36,6 +37,7 @@ from gateway.queries.home import HomeTimelines
 from gateway.server import Server
 from infra import compose
 from infra.compose import Engines
+from infra.guarded import guarded
 from infra.settings import Settings, load
 from projections.base import RetryableError
 from projections.positions import AppliedPositions
@@ -55,20 +57,18 @@ class UnitState:
         self.applied = applied
 
 
-def _checks(on: Engines, units: Mapping[str, UnitState]) -> dict[str, Check]:
+def _checks(on: Engines, units: Mapping[str, UnitState], guards: Guards) -> dict[str, Check]:
     """The questions of `/readyz`: the engines, and how far each unit is behind the log.
 
     A lag is told, and not taken for a fault: it is the same in every gateway process, and taking
     all of them out of service would turn late answers into none.
     """
     settings = on.settings
-    admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
-
-    async def redis() -> str:
-        await on.bus.call("EXISTS", on.keys("gateway").applied)
-        return "answers"
+    admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options, READY_SECONDS_MAX)
 
     async def lag(unit: UnitState) -> str:
+        guards.log.require()
+        guards.store.require()
         topics = sorted(unit.topics)
         ends = await asyncio.gather(*map(admin.end_offsets, topics))
         applied = await unit.applied.all()
@@ -79,7 +79,8 @@ def _checks(on: Engines, units: Mapping[str, UnitState]) -> dict[str, Check]:
         )
         return f"{behind} events behind the log"
 
-    return {"redis": redis, **{name: partial(lag, unit) for name, unit in units.items()}}
+    engines = {guard.engine: guard.check for guard in guards.all}
+    return {**engines, **{name: partial(lag, unit) for name, unit in units.items()}}
 
 
 def open_tokens(settings: Settings) -> Tokens:
@@ -132,11 +133,19 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
     """
     key = await asyncio.to_thread(_token_key, settings.token_key_path)
     await asyncio.to_thread(detect, "the first call loads the model")
+    metrics = GatewayMetrics(REGISTRY)
     async with (
-        compose.engines(settings) as on,
-        compose.open_log(on, delivery_ms_max=DELIVERY_MS_MAX) as log,
-        compose.open_minter(on) as minter,
+        compose.engines(settings, redis_seconds_max=settings.gateway_redis_s) as engines,
+        guarded(engines, metrics) as behind,
+        compose.open_log(
+            engines,
+            delivery_ms_max=DELIVERY_MS_MAX,
+            statements=behind.statements,
+            producer=behind.producer,
+        ) as log,
+        compose.open_minter(engines, statements=behind.statements) as minter,
     ):
+        on = behind.on
         units = {
             name: UnitState(make(on).topics, on.applied(name))
             for name, make in compose.UNITS.items()
@@ -144,7 +153,6 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         timelines = compose.timelines_reader(on)
         accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
         tweets = CountedTweets(compose.tweets_reader(on), engagement)
-        metrics = GatewayMetrics(REGISTRY)
         openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
         gateway, health = build(
             Services(
@@ -164,9 +172,11 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 tokens=_tokens(settings, key),
                 tweet_partitions=on.topics.partitions("new-tweets"),
                 cursor_secret=key,
-                checks=_checks(on, units),
+                checks=_checks(on, units, behind.guards),
                 metrics=metrics,
                 version=_version(),
+                guards=behind.guards,
+                read_seconds_max=settings.gateway_read_s,
             )
         )
         # What lives as long as the process is not looked at again: a full collection of what is

@@ -31,6 +31,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from gateway.limits import READ_SECONDS_MAX, REDIS_SECONDS_MAX, STORE_SECONDS_MAX
 from infra.stack import state
 
 PREFIX = "MURMUR_"
@@ -167,6 +168,15 @@ class Settings(BaseSettings):
         6.0, description="Hours in which a gateway process logs a user's openings once"
     )
     gateway_workers: PositiveInt = Field(1, description="Gateway processes")
+    gateway_read_s: PositiveFloat = Field(
+        READ_SECONDS_MAX, description="Seconds a read of the gateway may take, whatever is away"
+    )
+    gateway_store_s: PositiveFloat = Field(
+        STORE_SECONDS_MAX, description="Seconds the gateway waits for one statement of the store"
+    )
+    gateway_redis_s: PositiveFloat = Field(
+        REDIS_SECONDS_MAX, description="Seconds the gateway waits for one batch of Redis commands"
+    )
     token_key_file: Path | None = Field(
         None, description="Key that signs tokens (default: token.key in data_dir)"
     )

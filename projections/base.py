@@ -4,13 +4,16 @@ Errors, by what the worker does about them::
 
     ProjectionError
     ├── RetryableError   an engine is away or slow: the same slice is tried again, with backoff
+    │   ├── PartlyRead   what the cache holds could be read, and the rest could not
+    │   └── Overloaded   refused before anything was done: too much of it is under way
     ├── PoisonError      one record can never be applied: it becomes a dead letter, the rest goes on
     └── StateLost        Redis went back in time: the worker ends, and resumes from what is left
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from events.slices import Slice
 
@@ -21,6 +24,27 @@ class ProjectionError(Exception):
 
 class RetryableError(ProjectionError):
     """An engine did not answer; trying the same work again is right and safe."""
+
+
+class Overloaded(RetryableError):
+    """Too much of this is under way; nothing was done."""
+
+
+class PartlyRead(RetryableError):
+    """Some entries are in the cache, and the others could not be loaded.
+
+    Whoever cannot do with a part lets it pass, as any other engine that is away. A missing entry is
+    *not known*: nothing may be taken for absent because of it.
+
+    Attributes:
+        found: The entries that are known, by id.
+        missing: The ids of which nothing is known.
+    """
+
+    def __init__(self, why: str, found: Mapping[int, Any], missing: Collection[int]) -> None:
+        super().__init__(why)
+        self.found = found
+        self.missing = frozenset(missing)
 
 
 class PoisonError(ProjectionError):

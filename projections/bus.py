@@ -11,7 +11,7 @@ Keeps true:
 - Replies come back in the order of the commands, across nodes.
 - A broken or silent connection fails every command that waits on it with ``RetryableError``.
 
-Bounded by: ``TIMEOUT_SECONDS`` per batch, ``REDIRECTS_MAX`` redirections, and the caller's batch
+Bounded by: ``timeout_seconds`` per batch, ``REDIRECTS_MAX`` redirections, and the caller's batch
 size.
 """
 
@@ -61,7 +61,8 @@ class _Link(asyncio.Protocol):
     each would cost as much as a batch itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[_Batch] = deque()
@@ -128,7 +129,7 @@ class _Link(asyncio.Protocol):
         batch = _Batch(len(commands), loop.create_future(), loop.time())
         self._waiting.append(batch)
         if self._timer is None:
-            self._timer = loop.call_later(TIMEOUT_SECONDS, self._watch)
+            self._timer = loop.call_later(self._timeout_seconds, self._watch)
         pack = hiredis.pack_command
         # hiredis takes a tuple of any length; its stub says of one.
         packed = [pack(tuple(command)) for command in commands]  # type: ignore[arg-type]
@@ -140,7 +141,7 @@ class _Link(asyncio.Protocol):
         self._timer = None
         if not self._waiting:
             return
-        left = self._waiting[0].sent_at + TIMEOUT_SECONDS - self._loop.time()
+        left = self._waiting[0].sent_at + self._timeout_seconds - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._watch)
         else:
@@ -152,12 +153,14 @@ class RedisBus:
 
     Args:
         url: ``redis://[user:password@]host:port`` of any node; ``rediss`` for TLS.
+        timeout_seconds: Longest time of one batch on one node, and of connecting to it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
             raise ValueError(f"not a Redis address: {url!r}; write redis://host:port")
+        self._timeout_seconds = timeout_seconds
         self._tls = parts.scheme == "rediss"
         self._seed = (parts.hostname, parts.port or 6379)
         self._auth = tuple(unquote(p) for p in (parts.username, parts.password) if p)
@@ -168,13 +171,19 @@ class RedisBus:
         self._libraries: list[str] = []
 
     @classmethod
-    async def connect(cls, url: str, libraries: Sequence[str] = ()) -> RedisBus:
+    async def connect(
+        cls,
+        url: str,
+        libraries: Sequence[str] = (),
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> RedisBus:
         """Connects, learns which node owns which slot and loads the function libraries.
 
         Raises:
             RetryableError: the node does not answer.
         """
-        bus = cls(url)
+        bus = cls(url, timeout_seconds)
         bus._libraries = list(libraries)
         await bus._learn_slots()
         return bus
@@ -286,13 +295,13 @@ class RedisBus:
         try:
             link = self._links.get(node)
             if link is None or link.closed is not None:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
+                async with asyncio.timeout(self._timeout_seconds):
                     link = await self._link(node)
             return await link.send(commands)
         except TimeoutError as error:
             self._own([])
             raise RetryableError(
-                f"Redis at {node[0]}:{node[1]} did not answer within {TIMEOUT_SECONDS:g} s"
+                f"Redis at {node[0]}:{node[1]} did not answer within {self._timeout_seconds:g} s"
             ) from error
         except OSError as error:
             self._own([])
@@ -363,7 +372,9 @@ class RedisBus:
                 return link
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                _, link = await loop.create_connection(_Link, *node, ssl=self._tls or None)
+                _, link = await loop.create_connection(
+                    lambda: _Link(self._timeout_seconds), *node, ssl=self._tls or None
+                )
                 if self._auth:
                     (reply,) = await link.send([("AUTH", *self._auth)])
                     if isinstance(reply, hiredis.ReplyError):

@@ -10,26 +10,41 @@ The protocol is memcached's lease (Nishtala et al., "Scaling Memcache at Faceboo
 4. A worker writes the facts first and then, in one script with the bucket's position, forgets or
    replaces the entry *and its lease*. A fill that loaded older facts finds its token gone.
 
-A reader that finds the lease taken answers from the store and fills nothing, so a popular entry is
-loaded by a few and filled by one. Absence is cached too, as an empty value.
+A reader that finds the lease taken answers from the store and fills nothing. Those of one process
+who miss at the same time are gathered (``projections.flights``), so a popular entry is loaded by a
+few and filled by one. Absence is cached too, as an empty value. A load that fails fills nothing,
+gives its leases back, and tells the reader what was cached (``PartlyRead``).
 
-Bounded by: ``ttl_seconds`` per entry, ``LEASE_SECONDS`` per fill, and the server's memory, which
-may evict entries (they have an expiry; state has none).
+Bounded by: ``ttl_seconds`` per entry, ``LEASE_SECONDS`` per fill, ``LOADS_MAX`` loads at a time of
+one kind and process, and the server's memory, which may evict entries (they have an expiry; state
+has none).
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
+from projections.base import PartlyRead, RetryableError
 from projections.bus import Argument, Command, RedisBus
+from projections.flights import Gathered
 from projections.functions import EFFECTS, Library
 from projections.keys import Keys
 
 LEASE_SECONDS = 10
 """A fill that takes longer is refused; longer than the store's request timeout is never needed."""
 
+LOADS_MAX = 4
+LOADS_WAITING_MAX = 64
+IDS_PER_LOAD_MAX = 512
+"""Bounds of ``Gathered``: so many loads of one kind at a time, so many that wait, so many ids in
+one that was gathered."""
+
 _LEASE = EFFECTS.name("murmur_lease")
+
+V = TypeVar("V")
 
 Loader = Callable[[Sequence[int]], Awaitable[dict[int, bytes]]]
 """Loads entries from the store by id; an id without a fact is left out of the answer."""
@@ -65,6 +80,12 @@ class Cache:
         self._kind = kind
         self._prefixes = [keys.prefix(kind, bucket) for bucket in range(keys.buckets)]
         self._load = load
+        self._fills = Gathered(
+            self._fill,
+            loads_max=LOADS_MAX,
+            ids_max=IDS_PER_LOAD_MAX,
+            waiting_max=LOADS_WAITING_MAX,
+        )
         self.ttl_ms = ttl_seconds * 1000
 
     def key(self, entity_id: int) -> bytes:
@@ -85,6 +106,10 @@ class Cache:
 
         Returns:
             Values by id; an id without a fact has no entry.
+
+        Raises:
+            PartlyRead: what is not cached could not be loaded.
+            RetryableError: Redis is away.
         """
         return await self._settled(self._grouped(ids), replies)
 
@@ -106,15 +131,24 @@ class Cache:
                     missing.append(entity_id)
                 elif value:
                     found[entity_id] = value
-        if missing:
-            found.update(await self._fill(missing))
+        return await self._filled(found, missing) if missing else found
+
+    async def _filled(self, found: dict[int, bytes], missing: Sequence[int]) -> dict[int, bytes]:
+        """Returns what was found and what is loaded of what was missing."""
+        try:
+            found.update(await self._fills(missing))
+        except PartlyRead as partly:
+            raise PartlyRead(str(partly), {**found, **partly.found}, partly.missing) from partly
+        except RetryableError as error:
+            raise PartlyRead(str(error), found, missing) from error
         return found
 
     async def get(self, ids: Iterable[int]) -> dict[int, bytes]:
         """Returns the values of the ids that have one; a round trip where all are cached.
 
         Raises:
-            RetryableError: Redis or the store is away.
+            PartlyRead: what is not cached could not be loaded.
+            RetryableError: Redis is away.
         """
         wanted = list(dict.fromkeys(ids))
         if not wanted:
@@ -154,11 +188,23 @@ class Cache:
                     mine.append(entity_id)
             held.append(mine)
         if to_load:
-            loaded = await self._load(to_load)  # 2
+            try:
+                loaded = await self._load(to_load)  # 2
+            except RetryableError as error:
+                await self._give_back([i for mine in held for i in mine])
+                raise PartlyRead(str(error), found, to_load) from error
             found.update(loaded)
             fills = [self._fill_command(mine, token, loaded) for mine in held if mine]
             await self._bus.calls_strict(fills)  # 3
         return found
+
+    async def _give_back(self, ids: Sequence[int]) -> None:
+        """Takes leases away that guard no fill, so that the next reader fills.
+
+        One that is another's by now is lost to him, which is harmless: his fill is refused.
+        """
+        with suppress(RetryableError):  # they expire by themselves
+            await self._bus.calls([("DEL", self.key(i) + b":lease") for i in ids])
 
     def _fill_command(self, ids: Sequence[int], token: str, loaded: Mapping[int, bytes]) -> Command:
         command: list[Argument] = ["FCALL", self._filling, len(ids)]
@@ -182,10 +228,14 @@ class Cache:
 
     async def get_beside(
         self, other: Cache, ids: Iterable[int]
-    ) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    ) -> tuple[dict[int, bytes], dict[int, bytes | None], PartlyRead | None]:
         """Returns, as :meth:`get`, these entries and another cache's of the same ids.
 
         Both stand in one bucket, so one command reads both.
+
+        Returns:
+            These entries; the other's, None where nobody knows whether there is one; and what could
+            not be loaded of these, if anything.
         """
         groups = self._grouped(list(dict.fromkeys(ids)))
         mine, theirs = self._prefixes, other._prefixes
@@ -200,7 +250,7 @@ class Cache:
             ]
         )
         found: dict[int, bytes] = {}
-        beside: dict[int, bytes] = {}
+        beside: dict[int, bytes | None] = {}
         lost: list[int] = []
         lost_beside: list[int] = []
         for group, values in zip(groups.values(), replies, strict=True):
@@ -214,8 +264,37 @@ class Cache:
                     beside[entity_id] = second
                 elif second is None:
                     lost_beside.append(entity_id)
-        if lost:
-            found.update(await self._fill(lost))
-        if lost_beside:
-            beside.update(await other._fill(lost_beside))
-        return found, beside
+        if not lost and not lost_beside:
+            return found, beside, None
+        mine_partly, loaded = await self._known(lost)
+        found.update(loaded)
+        theirs_partly, loaded = await other._known(lost_beside)
+        beside.update(loaded)
+        if theirs_partly is not None:
+            beside.update(dict.fromkeys(theirs_partly.missing))
+        return found, beside, mine_partly
+
+    async def _known(self, missing: Sequence[int]) -> tuple[PartlyRead | None, dict[int, bytes]]:
+        """Returns what can be loaded, and what says that some cannot."""
+        if not missing:
+            return None, {}
+        try:
+            return None, await self._filled({}, missing)
+        except PartlyRead as partly:
+            return partly, dict(partly.found)
+
+
+async def unpacked(
+    reading: Awaitable[Mapping[int, bytes]], unpack: Callable[[bytes], V]
+) -> dict[int, V]:
+    """Returns the entries of a cache as their readers have them.
+
+    Raises:
+        PartlyRead: with the known ones likewise.
+    """
+    try:
+        found = await reading
+    except PartlyRead as partly:
+        known = {entity_id: unpack(data) for entity_id, data in partly.found.items()}
+        raise PartlyRead(str(partly), known, partly.missing) from partly
+    return {entity_id: unpack(data) for entity_id, data in found.items()}

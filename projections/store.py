@@ -35,7 +35,12 @@ from cassandra.cluster import (
     NoHostAvailable,
     Session,
 )
-from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy
+from cassandra.policies import (
+    DCAwareRoundRobinPolicy,
+    ExponentialReconnectionPolicy,
+    RoundRobinPolicy,
+    TokenAwarePolicy,
+)
 from cassandra.query import (
     BatchStatement,
     BatchType,
@@ -60,6 +65,11 @@ IN_FLIGHT_MAX = 64
 """Requests of one store under way at once; more only queue in the driver."""
 
 REQUEST_TIMEOUT_SECONDS = 10.0
+
+RECONNECT_SECONDS_MIN = 0.5
+RECONNECT_SECONDS_MAX = 5.0
+"""Longest pause between attempts to reach a node that is down; the driver's own default is 10
+minutes, in which a node that is back is not used."""
 
 Row = tuple[Any, ...]
 _TABLE = re.compile(r"\{(\w+)\}")
@@ -173,10 +183,14 @@ class Store:
 
     async def _run(self, statement: Any) -> list[Row]:
         async with self._in_flight:
-            try:
-                return await answered(self._session.execute_async(statement))
-            except (NoHostAvailable, RequestExecutionException, OperationTimedOut) as error:
-                raise _retryable(error) from error
+            return await self._ask(statement)
+
+    async def _ask(self, statement: Any) -> list[Row]:
+        """Sends one statement; a subclass that watches the store sees every one here."""
+        try:
+            return await answered(self._session.execute_async(statement))
+        except (NoHostAvailable, RequestExecutionException, OperationTimedOut) as error:
+            raise _retryable(error) from error
 
 
 def _batch(bound: Sequence[BoundStatement]) -> Any:
@@ -228,6 +242,9 @@ async def connect(
         port=int(hosts[0].rpartition(":")[2]),
         auth_provider=PlainTextAuthProvider(username, password) if username else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ExponentialReconnectionPolicy(
+            RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX, max_attempts=None
+        ),
         connect_timeout=timeout_seconds,
         control_connection_timeout=timeout_seconds,
     )

@@ -2,12 +2,15 @@
 
 One pass to Redis for both: the counts of a tweet are in the bucket of its fragment, so one command
 a bucket reads both. What is read from here is spliced, so no query and no page knows of counts.
+Where the store is away and Redis does not hold a tweet's counts, it has no ``public_metrics``: none
+are better than wrong ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from projections.base import PartlyRead
 from projections.engagement.layout import NOTHING, Counts, metrics_json
 from projections.engagement.read import EngagementReader
 from projections.tweets.layout import TweetFragment
@@ -30,15 +33,22 @@ class CountedTweets:
         """Returns the tweets that exist, their bodies with current counts.
 
         Raises:
-            RetryableError: Redis or the store is away.
+            PartlyRead: some are not in Redis, and could not be loaded.
+            RetryableError: Redis is away.
         """
-        found, counts = await self._content.get_beside(self._counts, ids)
+        found, counts, partly = await self._content.get_beside(self._counts, ids)
         unpack = TweetFragment.unpack
-        return {
-            tweet_id: unpack(data, b"," + _metrics(counts.get(tweet_id)))
+        tweets = {
+            tweet_id: unpack(data, _metrics(counts.get(tweet_id, b"")))
             for tweet_id, data in found.items()
         }
+        if partly is not None:
+            raise PartlyRead(str(partly), tweets, partly.missing) from partly
+        return tweets
 
 
 def _metrics(packed: bytes | None) -> bytes:
-    return metrics_json(NOTHING if packed is None else Counts.unpack(packed))
+    """Returns the member to splice in; nothing where nobody knows the counts."""
+    if packed is None:
+        return b""
+    return b"," + metrics_json(Counts.unpack(packed) if packed else NOTHING)

@@ -19,6 +19,11 @@ decision 0061 says what holds while timelines change between two pages.
 
 A *refresh* reads what is new above an id that was shown, and how much more of it there is.
 
+While the store is away a page is what Redis holds: a tweet, an author or an original that it does
+not hold is left out and the page says that it is incomplete. Nothing is shown because a filter
+could not be read: without the reader's relations there is no page, and a retweet of which nobody
+can tell whether a newer one was shown is left out too.
+
 Bounded by: ``STEPS_MAX`` batches a page; a page that filtering left short carries a cursor to go
 on. ``MISSED_MAX`` entries and ``COUNTING_STEPS_MAX`` batches for what a refresh counts.
 """
@@ -26,12 +31,14 @@ on. ``MISSED_MAX`` entries and ``COUNTING_STEPS_MAX`` batches for what a refresh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from projections.base import PartlyRead, RetryableError
+from projections.flights import Flights
 from projections.timelines.authors import NEWEST
 from projections.timelines.explain import Reason
 from projections.timelines.layout import Relations
@@ -80,6 +87,7 @@ class Tweet(Protocol):
 
 T = TypeVar("T", bound=Tweet)
 U = TypeVar("U")
+V = TypeVar("V")
 T_co = TypeVar("T_co", bound=Tweet, covariant=True)
 U_co = TypeVar("U_co", covariant=True)
 
@@ -123,6 +131,11 @@ class Source(Protocol):
         """Those whose tweets are candidates."""
         ...
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether some of the candidates could not be read, and are left out."""
+        ...
+
     async def step(self) -> list[int]:
         """Returns the next candidates, newest first; an empty list when there are no more."""
         ...
@@ -145,6 +158,7 @@ class HomePage(msgspec.Struct, Generic[T, U], frozen=True):
         missed: How many entries lie between the last one and what a refresh began above.
         has_missed_more: ``missed`` is a lower bound.
         reasons: Why each entry is there, in their order, if that was asked for.
+        incomplete: Some of it could not be read, and is left out.
     """
 
     tweets: list[tuple[int, T]]
@@ -154,6 +168,7 @@ class HomePage(msgspec.Struct, Generic[T, U], frozen=True):
     missed: int | None = None
     has_missed_more: bool = False
     reasons: list[Reason] | None = None
+    incomplete: bool = False
 
 
 class HomeTimelines(Generic[T, U]):
@@ -163,6 +178,7 @@ class HomeTimelines(Generic[T, U]):
         self._timelines = timelines
         self._tweets = tweets
         self._users = users
+        self._reading: Flights[tuple[int, ...], HomePage[T, U]] = Flights()
 
     async def page(
         self,
@@ -176,6 +192,8 @@ class HomeTimelines(Generic[T, U]):
     ) -> HomePage[T, U]:
         """Returns up to ``count`` tweets under the id ``below``, newest first.
 
+        Those who ask for the same page at the same time share one reading of it.
+
         Args:
             user_id: The reader.
             below: Where the page begins; None for the first.
@@ -188,9 +206,15 @@ class HomeTimelines(Generic[T, U]):
             RetryableError: Redis or the store is away.
         """
         start = NEWEST if below is None else below
-        home = await self._opened(user_id, start, count, explain)
-        page = await read_page(home, self._tweets, self._users, start, count, top=top, above=above)
-        return await self._explained(home, page) if explain else page
+
+        async def read() -> HomePage[T, U]:
+            home = await self._opened(user_id, start, count, explain)
+            page = await read_page(
+                home, self._tweets, self._users, start, count, top=top, above=above
+            )
+            return await self._explained(home, page) if explain else page
+
+        return await self._reading.run((user_id, start, count, top, above, explain), read)
 
     async def refresh(
         self, user_id: int, above: int, count: int, *, explain: bool = False
@@ -241,9 +265,14 @@ async def read_page(
     """
     view = _View(source, tweets, users, start, top)
     for _ in range(STEPS_MAX):
-        candidates = await source.step()  # 1
-        ended = not candidates or candidates[-1] <= above
-        await view.take([i for i in candidates if i > above] if ended else candidates)
+        try:
+            ended = await view.step(above)
+        except RetryableError:
+            if not view.shown:
+                raise
+            # The cursor leads to what cannot be read now, and can be later.
+            view.incomplete = True
+            return view.page(count, view.shown[:count][-1][0])
         # One more than the page holds shows that there is a next page.
         if len(view.shown) > count:
             return view.page(count, view.shown[count - 1][0])
@@ -259,14 +288,20 @@ async def _refreshed(
     view = _View(home, tweets, users, NEWEST, 0)
     ended = False
     for _ in range(COUNTING_STEPS_MAX):
-        candidates = await home.step()
-        ended = not candidates or candidates[-1] <= above
-        await view.take([i for i in candidates if i > above] if ended else candidates)
+        try:
+            ended = await view.step(above)
+        except RetryableError:
+            if not view.shown:
+                raise
+            view.incomplete = True
+            break
         if ended or len(view.shown) > count + MISSED_MAX:
             break
         if len(view.shown) > count:
             home.wanted = COUNTING_STEP
     below = None if ended else home.below
+    if view.incomplete and view.shown:
+        below = view.shown[-1][0]
     if len(view.shown) > count:
         below = view.shown[count - 1][0]
     missed = max(0, len(view.shown) - count)
@@ -286,11 +321,19 @@ class _View(Generic[T, U]):
         self._top = top
         self._retweeted: set[int] = set()
         self.shown: list[tuple[int, T]] = []
+        self.incomplete = False
         self._originals: dict[int, T] = {}
         self._people: dict[int, U] = {}
 
     def page(self, count: int, below: int | None) -> HomePage[T, U]:
-        """Returns the first ``count`` of what is shown, with what belongs to it."""
+        """Returns the first ``count`` of what is shown, with what belongs to it.
+
+        Raises:
+            RetryableError: nothing of it could be read.
+        """
+        incomplete = self.incomplete or self._home.incomplete
+        if incomplete and not self.shown:
+            raise RetryableError("nothing of the timeline could be read")
         shown = self.shown[:count]
         originals = {
             tweet.retweet_of_id: self._originals[tweet.retweet_of_id]
@@ -300,13 +343,20 @@ class _View(Generic[T, U]):
         authors = {tweet.author_id for _, tweet in shown}
         authors.update(tweet.author_id for tweet in originals.values())
         users = {author: self._people[author] for author in authors}
-        return HomePage(shown, originals, users, below)
+        return HomePage(shown, originals, users, below, incomplete)
+
+    async def step(self, above: int) -> bool:
+        """Takes the next candidates above an id; returns whether there are no more."""
+        candidates = await self._home.step()  # 1
+        ended = not candidates or candidates[-1] <= above
+        await self.take([i for i in candidates if i > above] if ended else candidates)
+        return ended
 
     async def take(self, candidates: Sequence[int]) -> None:
         """Adds to ``shown`` what the reader sees of the next candidates."""
         if not candidates:
             return
-        tweets = await self._tweets.get(candidates)  # 2
+        tweets = await self._known(self._tweets.get(candidates))  # 2
         relations = self._home.relations
         kept = [
             (tweet_id, tweets[tweet_id])
@@ -323,6 +373,14 @@ class _View(Generic[T, U]):
                     continue
                 self._retweeted.add(original)
             self.shown.append((tweet_id, tweet))
+
+    async def _known(self, reading: Awaitable[Mapping[int, V]]) -> Mapping[int, V]:
+        """Returns what can be read; what is not known is left out."""
+        try:
+            return await reading
+        except PartlyRead as partly:
+            self.incomplete = True
+            return partly.found
 
     def _author_shown(self, tweet: Tweet, relations: Relations) -> bool:
         """Applies the filters that need nothing but the tweet and the reader's relations."""
@@ -344,14 +402,16 @@ class _View(Generic[T, U]):
         authors = {tweet.author_id for _, tweet in kept} - self._people.keys()
         originals -= self._originals.keys()
         if not originals:
-            self._people.update(await self._users.get(authors))
+            self._people.update(await self._known(self._users.get(authors)))
             return
-        found, people = await asyncio.gather(self._tweets.get(originals), self._users.get(authors))
+        found, people = await asyncio.gather(
+            self._known(self._tweets.get(originals)), self._known(self._users.get(authors))
+        )
         self._originals.update(found)
         self._people.update(people)
         others = {tweet.author_id for tweet in found.values()} - self._people.keys() - authors
         if others:
-            self._people.update(await self._users.get(others))
+            self._people.update(await self._known(self._users.get(others)))
 
     def _visible(self, tweet: T, relations: Relations) -> bool:
         """Applies the filters that need the authors and the original."""
@@ -373,6 +433,13 @@ class _View(Generic[T, U]):
         originals -= self._retweeted
         if self._start == NEWEST or self._top < self._start or not originals:
             return set()
+        try:
+            return await self._shown_before(originals)
+        except RetryableError:
+            self.incomplete = True
+            return originals
+
+    async def _shown_before(self, originals: Collection[int]) -> set[int]:
         relations = self._home.relations
         authors = self._home.authors - relations.blocked - relations.muted
         retweets = await self._home.retweets_of(originals, sorted(authors))

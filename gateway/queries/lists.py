@@ -85,6 +85,7 @@ class ListSource:
             muted=relations.muted,
         )
         self.below = below
+        self.incomplete = False
         # Of nobody else can anything be shown; why read it.
         self._read = self.authors - relations.blocked - relations.muted
 

@@ -132,7 +132,14 @@ class TimelineQueries:
             beside.append(("explain", msgspec.json.encode(explained)))
         bodies = [tweet.body for _, tweet in found.tweets]
         included = includes(found.tweets, found.originals, found.users)
-        return page(bodies, cursor, included, meta=meta, beside=beside)
+        return page(
+            bodies,
+            cursor,
+            included,
+            meta=meta,
+            beside=beside,
+            incomplete=found.incomplete,
+        )
 
     def _explained(self, reason: Reason) -> Explained:
         position = None

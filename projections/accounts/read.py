@@ -8,7 +8,7 @@ Bounded by: ``KEYS_PER_QUERY_MAX`` ids in one query of the store; callers bound 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from projections.accounts.layout import (
     KEYS_PER_QUERY_MAX,
@@ -20,8 +20,9 @@ from projections.accounts.layout import (
     pack,
 )
 from projections.accounts.usernames import Usernames
+from projections.base import PartlyRead
 from projections.bus import Command, RedisBus, Reply
-from projections.cache import Cache
+from projections.cache import Cache, unpacked
 from projections.keys import Keys
 from projections.store import Store
 
@@ -44,14 +45,17 @@ class AccountsReader:
         """Returns the users that others see: registered and active.
 
         Raises:
-            RetryableError: Redis or the store is away.
+            PartlyRead: what is not cached could not be loaded.
+            RetryableError: Redis is away.
         """
-        return {user_id: user for user_id, user in (await self.users(ids)).items() if user.active}
+        try:
+            return _active(await self.users(ids))
+        except PartlyRead as partly:
+            raise PartlyRead(str(partly), _active(partly.found), partly.missing) from partly
 
     async def users(self, ids: Iterable[int]) -> dict[int, UserFragment]:
         """Returns every registered user of those ids; the fragment says whether it is active."""
-        found = await self._cache.get(ids)
-        return {user_id: UserFragment.unpack(data) for user_id, data in found.items()}
+        return await unpacked(self._cache.get(ids), UserFragment.unpack)
 
     def queries(self, ids: Sequence[int]) -> list[Command]:
         """Returns the commands that read users, to share a round trip with others.
@@ -62,8 +66,7 @@ class AccountsReader:
 
     async def settle(self, ids: Sequence[int], replies: Sequence[Reply]) -> dict[int, UserFragment]:
         """Returns the registered users of :meth:`queries`, loading what was not cached."""
-        found = await self._cache.settle(ids, replies)
-        return {user_id: UserFragment.unpack(data) for user_id, data in found.items()}
+        return await unpacked(self._cache.settle(ids, replies), UserFragment.unpack)
 
     async def holder(self, username: str) -> int | None:
         """Returns who holds a name, compared without case; active or not."""
@@ -86,3 +89,7 @@ class AccountsReader:
         pinned: dict[int, int] = {user_id: tweet_id for rows in pins for user_id, tweet_id in rows}
         packed = ((row[0], pack(row, pinned.get(row[0], 0))) for rows in answers for row in rows)
         return {user_id: fragment for user_id, fragment in packed if fragment is not None}
+
+
+def _active(users: Mapping[int, UserFragment]) -> dict[int, UserFragment]:
+    return {user_id: user for user_id, user in users.items() if user.active}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from projections.bus import RedisBus
-from projections.cache import Cache
+from projections.cache import Cache, unpacked
 from projections.engagement.layout import (
     COUNTS,
     ENGAGEMENT,
@@ -53,7 +53,7 @@ class EngagementReader:
         Raises:
             RetryableError: Redis or the store is away.
         """
-        return _unpacked(await self._cache.get(ids))
+        return await unpacked(self._cache.get(ids), Counts.unpack)
 
     @property
     def cache(self) -> Cache:
@@ -145,7 +145,3 @@ class EngagementReader:
             for tweet_id, *row in rows:
                 by_tweet[tweet_id].append(tuple(row))
         return {tweet_id: pack(rows) for tweet_id, rows in by_tweet.items()}
-
-
-def _unpacked(found: dict[int, bytes]) -> dict[int, Counts]:
-    return {tweet_id: Counts.unpack(data) for tweet_id, data in found.items()}

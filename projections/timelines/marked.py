@@ -17,9 +17,11 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
+from projections.base import RetryableError
 from projections.bus import Command, RedisBus, Reply
 from projections.functions import EFFECTS
 from projections.positions import Effect
@@ -152,6 +154,15 @@ async def finish(
 async def collect(bus: RedisBus, key: bytes, ids: Sequence[int]) -> None:
     """Adds ids to a timeline that somebody else is filling, or has filled."""
     await bus.call("FCALL", _COLLECT, 1, key, pack_ids(reversed(ids)))
+
+
+async def abandon(bus: RedisBus, key: bytes) -> None:
+    """Takes away the mark of a timeline that could not be built, so that the next reader builds it.
+
+    Should it be another's by now, that timeline is cold again, which is harmless at any time.
+    """
+    with suppress(RetryableError):  # the mark expires by itself
+        await bus.call("DEL", key)
 
 
 def _marker(value: bytes) -> int:

@@ -10,7 +10,11 @@ Where candidates come from:
    reader follows (what is pulled), merged, as long as all of them are complete;
 2. below the highest of their markers, the author timelines in the store.
 
-A cold or lost timeline is filled on the way. Bounded by: ``wanted`` ids per step, and the bounds of
+A cold or lost timeline is filled on the way: a celebrity's by one of those who read it at the same
+time, and so many home timelines at a time (``projections.flights``), so that a Redis that comes
+back empty is not a stampede on the store. Who does not fill reads no more than the page needs.
+
+Bounded by: ``wanted`` ids per step, ``BUILDS_MAX`` home timelines being built, and the bounds of
 :mod:`projections.timelines.authors` and :mod:`projections.timelines.marked`.
 """
 
@@ -19,7 +23,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
+from projections.base import RetryableError
 from projections.bus import RedisBus
+from projections.flights import Bulkhead, Flights
 from projections.keys import Keys
 from projections.store import Store
 from projections.timelines import marked
@@ -29,6 +35,12 @@ from projections.timelines.graph import Graph
 from projections.timelines.layout import CELEBRITY, HOME, Relations
 from projections.timelines.marked import Window
 from projections.timelines.tiers import Tiers
+
+BUILDS_MAX = 16
+"""Cold home timelines that one process builds at a time; each is some fifty partitions to read."""
+
+BUILDS_WAITING_MAX = 64
+"""Readers who wait for that; the others are refused at once, to come again."""
 
 
 class TimelinesReader:
@@ -57,6 +69,9 @@ class TimelinesReader:
         self._ttl_seconds = inactive_days * 86_400
         self._tiers = Tiers(bus, store, keys)
         self._reasons = Reasons(store)
+        self._fills: Flights[int, None] = Flights()
+        self._pages: Flights[tuple[int, int, int], Merge] = Flights()
+        self._builds = Bulkhead(BUILDS_MAX, BUILDS_WAITING_MAX)
         self.authors = Authors(store)
         self.graph = Graph(bus, store, keys)
 
@@ -80,7 +95,8 @@ class TimelinesReader:
         pushed = marked.window(value, below, wanted)
         home = Home(self, user_id, Relations.unpack(packed[user_id]), tiers.pulled, below, wanted)
         if pushed.floor is None:
-            return await self._rebuilt(home, key)
+            async with self._builds:
+                return await self._rebuilt(home, key)
         home.pushed = pushed
         return home
 
@@ -95,8 +111,12 @@ class TimelinesReader:
 
     async def windows_of_celebrities(
         self, celebrities: Sequence[int], below: int, wanted: int
-    ) -> list[Window]:
-        """Reads the cached timelines of celebrities; those that are cold are filled."""
+    ) -> list[Window | None]:
+        """Reads the cached timelines of celebrities; those that are cold are filled.
+
+        Returns:
+            A window of each; None where it is cold and the store does not answer.
+        """
         keys = [self._keys.of(CELEBRITY, celebrity) for celebrity in celebrities]
         values = await self._bus.calls_strict([marked.query(key) for key in keys])
         windows = [marked.window(value, below, wanted) for value in values]
@@ -111,17 +131,33 @@ class TimelinesReader:
 
     async def _filled(
         self, celebrity: int, key: bytes, found: Window, below: int, wanted: int
-    ) -> Window:
+    ) -> Window | None:
         if found.floor is not None:
             return found
+        try:
+            await self._fills.run(celebrity, lambda: self._fill(celebrity, key))
+            found = marked.window(await self._bus.call(*marked.query(key)), below, wanted)
+            if found.floor is not None:
+                return found
+            # Another process fills it, or Redis is away.
+            page = await self._pages.run(
+                (celebrity, below, wanted), lambda: self.authors.page(celebrity, below, wanted)
+            )
+        except RetryableError:
+            return None
+        return Window([entry.tweet_id for entry in page.entries], page.floor, False)
+
+    async def _fill(self, celebrity: int, key: bytes) -> None:
         token = await marked.begin(self._bus, key)  # mark, read, fill: see `marked`
         if token is None:
-            page = await self.authors.page(celebrity, below, wanted)
-            return Window([entry.tweet_id for entry in page.entries], page.floor, False)
-        page = await self.authors.page(celebrity, NEWEST, self._length)
+            return
+        try:
+            page = await self.authors.page(celebrity, NEWEST, self._length)
+        except RetryableError:
+            await marked.abandon(self._bus, key)
+            raise
         ids = [entry.tweet_id for entry in page.entries]
         await marked.finish(self._bus, key, token, page.floor, ids, self._ttl_seconds)
-        return Window([tweet_id for tweet_id in ids if tweet_id < below], page.floor, False)
 
     async def _rebuilt(self, home: Home, key: bytes) -> Home:
         """Fills a cold home timeline from the store and reads from what was found.
@@ -130,20 +166,28 @@ class TimelinesReader:
         later finds the mark, one that was recorded before is in what is read.
         """
         token = await marked.begin(self._bus, key)
-        home.relations = await self.graph.relations_of(home.user_id)
-        tiers = await self._tiers.view()
-        home.pulled = tiers.pulled
-        pushed = (home.relations.following - tiers.unpushed) | {home.user_id}
-        merge = await self.authors.merge(pushed, NEWEST, self._length)
+        try:
+            home.relations = await self.graph.relations_of(home.user_id)
+            tiers = await self._tiers.view()
+            home.pulled = tiers.pulled
+            pushed = (home.relations.following - tiers.unpushed) | {home.user_id}
+            # Who does not fill it needs the page at hand only.
+            below = NEWEST if token is not None else home.below
+            length = self._length if token is not None else home.wanted
+            merge = await self.authors.merge(pushed, below, length)
+        except RetryableError:
+            if token is not None:
+                await marked.abandon(self._bus, key)
+            raise
         ids, floor = [entry.tweet_id for entry in merge.entries], merge.floor
-        if len(ids) > self._length:
-            ids, floor = ids[: self._length], ids[self._length - 1]
+        if len(ids) > length:
+            ids, floor = ids[:length], ids[length - 1]
         if token is not None:
             await marked.finish(self._bus, key, token, floor, ids, self._ttl_seconds)
         else:
             # Somebody else fills it, perhaps from before what was found here: he is to have it too,
             # or the next read would not show what this one did.
-            await marked.collect(self._bus, key, ids[: home.wanted])
+            await marked.collect(self._bus, key, ids)
         home.pushed = Window([i for i in ids if i < home.below], floor, False)
         return home
 
@@ -162,6 +206,7 @@ class Home:
         below: Everything at or above this id has been yielded.
         wanted: Candidates per step.
         ways: How it came to the cached candidates; None, and not kept, unless a dict is set.
+        incomplete: The timeline of a celebrity could not be read, and is left out.
     """
 
     def __init__(
@@ -183,6 +228,7 @@ class Home:
         self.pulled = pulled
         self.below = below
         self.pushed: Window | None = None
+        self.incomplete = False
 
     @property
     def celebrities(self) -> frozenset[int]:
@@ -217,7 +263,9 @@ class Home:
         windows = [first]
         celebrities = sorted(self.celebrities)
         if celebrities:
-            windows += await self._reader.windows_of_celebrities(celebrities, below, self.wanted)
+            pulled = await self._reader.windows_of_celebrities(celebrities, below, self.wanted)
+            windows += [window for window in pulled if window is not None]
+            self.incomplete |= None in pulled
         if any(window.floor is None or window.floor >= below for window in windows):
             # Lost in the meantime, or at its marker.
             self._from_store = True

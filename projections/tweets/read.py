@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from projections.bus import RedisBus
-from projections.cache import Cache
+from projections.cache import Cache, unpacked
 from projections.keys import Keys
 from projections.store import Row, Store
 from projections.tweets.layout import READ, TWEET, TweetFragment, standing
@@ -34,10 +34,10 @@ class TweetsReader:
         """Returns the tweets that exist; one that is unknown or deleted has no entry.
 
         Raises:
-            RetryableError: Redis or the store is away.
+            PartlyRead: what is not cached could not be loaded.
+            RetryableError: Redis is away.
         """
-        found = await self._cache.get(ids)
-        return {tweet_id: TweetFragment.unpack(data) for tweet_id, data in found.items()}
+        return await unpacked(self._cache.get(ids), TweetFragment.unpack)
 
     @property
     def cache(self) -> Cache:

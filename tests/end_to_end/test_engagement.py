@@ -14,7 +14,9 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 async def metrics(reader: Person, tweet: str) -> TweetMetrics:
     """A tweet's counts, once what the reader wrote is in them."""
     response = await reader.send("GET", f"/api/tweets/{tweet}")
-    return msgspec.json.decode(response.content, type=TweetAnswer).data.public_metrics
+    found = msgspec.json.decode(response.content, type=TweetAnswer).data.public_metrics
+    assert found is not None
+    return found
 
 
 async def likers(reader: Person, tweet: str) -> list[str]:

@@ -34,8 +34,8 @@ async def test_entries_of_two_caches_come_together(redis: RedisBus) -> None:
     ids = [*range(60), 7]
     await one.get(range(10))
     await two.get(range(50, 60))
-    assert await one.get_beside(two, ids) == (mine, theirs)
+    assert await one.get_beside(two, ids) == (mine, theirs, None)
     assert sorted(asked) == sorted(asked_beside) == list(range(60)), "each was loaded once"
-    assert await one.get_beside(two, ids) == (mine, theirs)
+    assert await one.get_beside(two, ids) == (mine, theirs, None)
     assert len(asked) == len(asked_beside) == 60, "absence is cached too"
-    assert await one.get_beside(two, []) == ({}, {})
+    assert await one.get_beside(two, []) == ({}, {}, None)

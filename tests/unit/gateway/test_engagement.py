@@ -14,6 +14,7 @@ async def metrics(world: World, user: int, tweet: int) -> tuple[int, int, int, i
     """Retweets, replies, likes, quotes and views, as a client reads them."""
     response = await world.send("GET", f"/api/tweets/{tweet}", user=user)
     found = msgspec.json.decode(response.body, type=TweetAnswer).data.public_metrics
+    assert found is not None
     return (
         found.retweet_count,
         found.reply_count,

@@ -6,6 +6,7 @@ what the commands before it did.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from events.snowflake import compose
 from events.types import Event, UsernameClaimed, topic_of
 from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
+from gateway.guards.guards import Guards
 from gateway.health import Check
 from gateway.http import Request, Response
 from gateway.metrics import GatewayMetrics
@@ -148,8 +150,16 @@ class FakeAccounts:
 class FakeTweets:
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
+        self.error: Exception | None = None
+        self.go: asyncio.Event | None = None
+        self.under_way = 0
 
     async def get(self, ids: Iterable[int]) -> Mapping[int, TweetFragment]:
+        if self.error is not None:
+            raise self.error
+        if self.go is not None:
+            self.under_way += 1
+            await self.go.wait()
         posted, deleted = self._oracle._posted, self._oracle._deleted
         return {
             tweet: TweetFragment.unpack(pack(posted[tweet]) + b"," + self._metrics(tweet))
@@ -303,9 +313,13 @@ class World:
     """A gateway and all behind it."""
 
     def __init__(
-        self, wait_seconds_max: float = 0.2, checks: Mapping[str, Check] | None = None
+        self,
+        wait_seconds_max: float = 0.2,
+        checks: Mapping[str, Check] | None = None,
+        guards: Guards | None = None,
     ) -> None:
         self.oracle = Oracle()
+        self.guards = guards
         self.log = FakeLog(self.oracle)
         self.collections = FakeCollections(self.oracle.collections)
         self.tokens = Tokens(KEY)
@@ -313,6 +327,7 @@ class World:
         minter = FakeMinter()
         self.openings = Openings(self.log, minter, self.metrics, PERIOD_SECONDS)
         accounts, tweets = FakeAccounts(self.log), FakeTweets(self.oracle)
+        self.tweets = tweets
         topics = {
             "accounts": frozenset({"users", "usernames"}),
             "tweets": frozenset({"new-tweets"}),
@@ -340,6 +355,7 @@ class World:
             checks=checks or {},
             metrics=self.metrics,
             version="test",
+            guards=guards,
             wait_seconds_max=wait_seconds_max,
         )
         self.gateway, self.health = build(services)

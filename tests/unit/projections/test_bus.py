@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import hiredis
 import pytest
 
-from projections import bus as bus_module
 from projections.base import RetryableError
-from projections.bus import CommandError, RedisBus
+from projections.bus import TIMEOUT_SECONDS, CommandError, RedisBus
 from projections.keys import slot_of
 from tests.unit.projections.fake_redis import Answer, FakeNode, bulk, slots
 
@@ -25,7 +24,9 @@ async def nodes() -> AsyncIterator[list[FakeNode]]:
 
 
 async def two_nodes(
-    nodes: list[FakeNode], answer: Callable[[int, list[bytes]], Answer]
+    nodes: list[FakeNode],
+    answer: Callable[[int, list[bytes]], Answer],
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> RedisBus:
     """Slots below 8192 with the first node, the rest with the second."""
 
@@ -38,7 +39,8 @@ async def two_nodes(
         return reply
 
     nodes.extend([await FakeNode(of(index)).start() for index in range(2)])
-    return await RedisBus.connect(f"redis://127.0.0.1:{nodes[0].port}")
+    address = f"redis://127.0.0.1:{nodes[0].port}"
+    return await RedisBus.connect(address, timeout_seconds=timeout_seconds)
 
 
 def keys_by_half() -> tuple[bytes, bytes]:
@@ -144,12 +146,11 @@ async def test_a_broken_connection_fails_all_that_wait_and_nothing_is_sent_again
     await bus.close()
 
 
-async def test_silence_becomes_a_retryable_error(
-    nodes: list[FakeNode], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silence_becomes_a_retryable_error(nodes: list[FakeNode]) -> None:
     low, _ = keys_by_half()
-    bus = await two_nodes(nodes, lambda _, c: b"" if c[0] == b"GET" else bulk(b"ok"))
-    monkeypatch.setattr(bus_module, "TIMEOUT_SECONDS", 0.05)
+    bus = await two_nodes(
+        nodes, lambda _, c: b"" if c[0] == b"GET" else bulk(b"ok"), timeout_seconds=0.05
+    )
     with pytest.raises(RetryableError, match=r"did not answer within 0\.05 s"):
         await bus.call("GET", low)
     await bus.close()
