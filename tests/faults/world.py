@@ -125,6 +125,7 @@ class World:
         below: int | None = None
         while True:
             page = await self.homes.page(user, below, PAGE)
+            assert not page.incomplete
             found += [tweet_id for tweet_id, _ in page.tweets]
             below = page.below
             if below is None:

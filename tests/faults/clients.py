@@ -1,0 +1,143 @@
+"""Clients of a gateway to whose engines something is done: what they were told, and how soon."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+import msgspec
+
+from gateway.answers import TweetPage
+from gateway.auth import Tokens
+
+READERS = 6
+THINK_S = 0.03
+PAUSE_BETWEEN_POSTS_S = 0.25
+TIMEOUT_S = 20.0
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class Told:
+    """One request and its answer.
+
+    Attributes:
+        kind: ``home``, ``tweet``, ``user`` or ``post``.
+        user: Who asked.
+        text: Of a post.
+        key: Idempotency key of a post.
+        began: When it was sent; monotonic seconds.
+        seconds: How long it took.
+        answer: What came.
+    """
+
+    kind: str
+    user: int
+    text: str
+    key: str
+    began: float
+    seconds: float
+    answer: httpx.Response
+
+    @property
+    def status(self) -> int:
+        return self.answer.status_code
+
+    @property
+    def stale(self) -> bool:
+        return ("x-stale", "store") in self.answer.headers.items()
+
+    def page(self) -> TweetPage:
+        return msgspec.json.decode(self.answer.content, type=TweetPage)
+
+
+@dataclass
+class Clients:
+    """A population that reads and posts until it is told to stop."""
+
+    client: httpx.AsyncClient
+    tokens: Tokens
+    users: Sequence[int]
+    tweets: Sequence[int]
+    chance: random.Random
+    told: list[Told] = field(default_factory=list)
+    posts: int = 0
+
+    async def ask(self, kind: str, user: int, path: str, *, text: str = "", key: str = "") -> Told:
+        headers = {"authorization": f"Bearer {self.tokens.issue(user)}"}
+        if key:
+            headers["idempotency-key"] = key
+        body = {"text": text} if text else None
+        began = time.monotonic()
+        answer = await self.client.request(
+            "POST" if text else "GET", path, json=body, headers=headers, timeout=TIMEOUT_S
+        )
+        return Told(kind, user, text, key, began, time.monotonic() - began, answer)
+
+    async def home(self, user: int) -> Told:
+        return await self.ask("home", user, "/api/timeline/home?count=20")
+
+    async def post(self, user: int, text: str, key: str) -> Told:
+        return await self.ask("post", user, "/api/tweets", text=text, key=key)
+
+    async def run(self, stop: asyncio.Event, tag: str) -> None:
+        """Reads and posts until ``stop``; every answer is kept in ``told``."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(READERS):
+                group.create_task(self._read(stop))
+            group.create_task(self._write(stop, tag))
+
+    async def _read(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            user, draw = self.chance.choice(self.users), self.chance.random()
+            if draw < 0.6:
+                told = await self.home(user)
+            elif draw < 0.8:
+                tweet = self.chance.choice(self.tweets)
+                told = await self.ask("tweet", user, f"/api/tweets/{tweet}")
+            else:
+                told = await self.ask("user", user, f"/api/users/{self.chance.choice(self.users)}")
+            self.told.append(told)
+            await asyncio.sleep(THINK_S)
+
+    async def _write(self, stop: asyncio.Event, tag: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                self.posts += 1
+                group.create_task(self._post(f"{tag} {self.posts}"))
+                await asyncio.sleep(PAUSE_BETWEEN_POSTS_S)
+
+    async def _post(self, text: str) -> None:
+        user = self.chance.choice(self.users)
+        key = secrets.token_hex(16) if self.chance.random() < 0.5 else ""
+        self.told.append(await self.post(user, text, key))
+
+    async def whole_home(self, user: int) -> list[int]:
+        """Every page of a home timeline, none of which may lack anything."""
+        found: list[int] = []
+        cursor = ""
+        while True:
+            told = await self.ask("home", user, f"/api/timeline/home?count={PAGE}{cursor}")
+            assert told.status == 200, told.answer.text
+            page = told.page()
+            assert not (page.meta.stale or page.meta.incomplete)
+            found += [int(tweet.id) for tweet in page.data]
+            if page.meta.next_cursor is None:
+                return found
+            cursor = f"&cursor={page.meta.next_cursor}"
+
+
+def of(told: Iterable[Told], *kinds: str, where: Callable[[Told], bool] = bool) -> list[Told]:
+    """Those of some kinds that a condition holds of."""
+    return [one for one in told if one.kind in kinds and where(one)]
+
+
+def p99(told: Sequence[Told]) -> float:
+    """Seconds within which 99 of 100 were answered."""
+    ordered = sorted(one.seconds for one in told)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]

@@ -1,0 +1,322 @@
+"""An engine slow, silent or cut off for one gateway: what its clients see, and that it is right.
+
+The workers, on the other side of the proxies, go on; so what is deleted and blocked meanwhile is so
+in the facts while the gateway cannot read them, which is when something could leak.
+
+For every fault: reads are answered within their deadline, and at once when the breaker is open; an
+answer that comes from what Redis holds says so; nothing deleted or blocked is shown; with the log
+away commands are refused at once and nothing that was refused is in the log; all is well again soon
+after; and at the end every home timeline, read over HTTP, is the oracle's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from events.log import Log
+from events.snowflake import SnowflakeMinter, time_of
+from events.types import TweetDeleted, UserBlocked
+from gateway.limits import READ_SECONDS_MAX, STORE_SLOW_SECONDS
+from infra import compose
+from infra.demo.children import GatewayProcess
+from infra.demo.convergence import feed
+from infra.gateway import open_tokens
+from infra.settings import Settings
+from tests.faults.clients import Clients, Told, of, p99
+from tests.faults.proxy import Proxy, kafka_port, proxied, redis_port
+from tests.faults.world import World, world
+from tests.oracle import Oracle
+
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.fault,
+    pytest.mark.timeout(400),
+]
+
+EVENTS = 3_000
+FAULT_S = 8.0
+DETECTED_S_MAX = 4.5
+"""From a fault to the open breaker: the deadline of the first calls, and the few that it takes."""
+AT_ONCE_S_MAX = 1.0
+"""What is refused or served from Redis; a hundred times what it takes on a machine of its own."""
+RECOVERED_S_MAX = 12.0
+CHANGES = 12
+READY_S_MAX = 60.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Town:
+    """A world whose gateway stands behind proxies."""
+
+    here: World
+    log: Log
+    minter: SnowflakeMinter
+    proxies: dict[str, Proxy]
+    clients: Clients
+    deleted: set[int]
+    blocked: dict[int, int]
+    seed: int
+
+    async def oracle(self) -> Oracle:
+        oracle = Oracle()
+        await feed(oracle, self.here.view, {}, await self.here.view.ends())
+        return oracle
+
+    async def delete_and_block(self) -> None:
+        """Deletes what homes show and blocks whom they show; returns once workers applied it."""
+        oracle = await self.oracle()
+        readers = [u for u in self.clients.users if u not in self.blocked and oracle.home(u)]
+        for reader in self.clients.chance.sample(readers, CHANGES):
+            posted = oracle._posted
+            shown = [posted[tweet] for tweet in oracle.home(reader)]
+            others = [tweet for tweet in shown if tweet.user_id != reader]
+            event_id = await self.minter.mint()
+            at = time_of(event_id)
+            if others and self.clients.chance.random() < 0.5:
+                other = others[0].user_id
+                await self.log.append(
+                    UserBlocked(
+                        event_id=event_id,
+                        occurred_at=at,
+                        user_id=reader,
+                        target_user_id=other,
+                    )
+                )
+                self.blocked[reader] = other
+            else:
+                gone = shown[0]
+                await self.log.append(
+                    TweetDeleted(
+                        event_id=event_id,
+                        occurred_at=at,
+                        tweet_id=gone.tweet_id,
+                        user_id=gone.user_id,
+                        conversation_id=gone.conversation_id,
+                        reply_to_id=gone.reply_to_id,
+                        reply_to_user_id=gone.reply_to_user_id,
+                        quote_of_id=gone.quote_of_id,
+                        quote_of_user_id=gone.quote_of_user_id,
+                        retweet_of_id=gone.retweet_of_id,
+                        retweet_of_user_id=gone.retweet_of_user_id,
+                    )
+                )
+                self.deleted.add(gone.tweet_id)
+        await self.here.converge()
+
+    def leaks(self, told: list[Told]) -> list[str]:
+        """What is shown of what is deleted or blocked."""
+        found = []
+        for one in of(told, "home", where=lambda one: one.status == 200):
+            page = one.page()
+            for tweet in (*page.data, *page.includes.tweets):
+                if int(tweet.id) in self.deleted:
+                    found.append(f"{one.user} is shown {tweet.id}, which is deleted")
+                if int(tweet.author_id) == self.blocked.get(one.user):
+                    found.append(f"{one.user} is shown {tweet.author_id}, whom he blocks")
+        tweets = of(told, "tweet", where=lambda one: one.status == 200)
+        return found + [
+            f"{one.user} is shown {one.answer.url}, which is deleted"
+            for one in tweets
+            if int(one.answer.json()["data"]["id"]) in self.deleted
+        ]
+
+
+@pytest.fixture(scope="module")
+async def town(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    logs = tmp_path_factory.mktemp("degraded")
+    seed = random.randrange(1 << 32)
+    logger.warning("seed %d", seed)
+    settings = stack.model_copy(
+        update={"topic_prefix": f"t{seed}-", "token_key_file": logs / "token.key"}
+    )
+    async with AsyncExitStack() as closing:
+        here = await closing.enter_async_context(world(settings, logs, seed))
+        store = await closing.enter_async_context(proxied(settings.cassandra_hosts[0]))
+        address = settings.redis_url.rpartition("/")[2]
+        redis = await closing.enter_async_context(proxied(address, redis_port))
+        kafka = await closing.enter_async_context(proxied(settings.kafka_bootstrap, kafka_port))
+        env = {
+            **here.env,
+            "MURMUR_CASSANDRA_HOSTS": store.address,
+            "MURMUR_REDIS_URL": f"redis://{redis.address}",
+            "MURMUR_KAFKA_BOOTSTRAP": kafka.address,
+            "MURMUR_TOKEN_KEY_FILE": str(logs / "token.key"),
+        }
+        await here.traffic(EVENTS)
+        await here.converge()
+        gateway = GatewayProcess(0, logs, env)
+        closing.push_async_callback(gateway.stop)
+        await gateway.start()
+        client = await closing.enter_async_context(
+            httpx.AsyncClient(base_url=gateway.url, limits=httpx.Limits(max_connections=200))
+        )
+        await gateway.until_ready(client, READY_S_MAX)
+        log = await closing.enter_async_context(compose.open_log(here.on))
+        minter = await closing.enter_async_context(compose.open_minter(here.on))
+        clients = Clients(client, open_tokens(settings), [], [], random.Random(seed))
+        proxies = {"store": store, "redis": redis, "log": kafka}
+        found = Town(here, log, minter, proxies, clients, set(), {}, seed)
+        oracle = await found.oracle()
+        clients.users = [user for user in oracle.users() if oracle.visible(user)]
+        clients.tweets = oracle.posted()[-200:]
+        yield found
+
+
+FAULTS: dict[str, tuple[str, Callable[[Proxy], None]]] = {
+    "store-cut": ("store", lambda proxy: proxy.cut()),
+    "store-silent": ("store", lambda proxy: proxy.silence()),
+    "store-slow": ("store", lambda proxy: proxy.slow(0.7 * STORE_SLOW_SECONDS)),
+    "redis-cut": ("redis", lambda proxy: proxy.cut()),
+    "redis-silent": ("redis", lambda proxy: proxy.silence()),
+    "log-cut": ("log", lambda proxy: proxy.cut()),
+    "log-silent": ("log", lambda proxy: proxy.silence()),
+}
+
+
+@pytest.mark.parametrize("fault", ["control", *FAULTS])
+async def test_a_gateway_without_an_engine(town: Town, fault: str) -> None:
+    clients = town.clients
+    engine, harm = FAULTS.get(fault, ("", lambda _: None))
+    for user in clients.users:
+        assert (await clients.home(user)).status == 200
+    clients.told = []
+    stop = asyncio.Event()
+    running = asyncio.create_task(clients.run(stop, fault))
+    began = time.monotonic()
+    if engine:
+        harm(town.proxies[engine])
+    await town.delete_and_block()
+    applied = time.monotonic()
+    await asyncio.sleep(max(0.0, began + FAULT_S - applied))
+    ready = await clients.client.get("/readyz")
+    metrics = (await clients.client.get("/metrics")).text
+    if engine:
+        town.proxies[engine].heal()
+    healed = time.monotonic()
+    recovered = await until_well(town)
+    stop.set()
+    await running
+    during = [one for one in clients.told if one.began < healed]
+    summary(fault, during, began, recovered)
+    assert {one.status for one in during} <= {200, 201, 404, 503, 504}
+    assert town.leaks([one for one in clients.told if one.began >= applied]) == []
+    check_reads(engine, during, began)
+    check_writes(engine, during, began)
+    check_told_to_operators(engine, ready, metrics)
+    assert recovered < RECOVERED_S_MAX
+    await check_outcomes(town, [*clients.told, *await sent_again(town)])
+
+
+async def until_well(town: Town) -> float:
+    """Seconds until a read is not stale and a command is taken."""
+    began = time.monotonic()
+    async with asyncio.timeout(3 * RECOVERED_S_MAX):
+        while True:
+            user = town.clients.users[0]
+            home = await town.clients.home(user)
+            post = await town.clients.post(user, "well again", "")
+            if home.status == 200 and not home.stale and post.status == 201:
+                return time.monotonic() - began
+            await asyncio.sleep(0.1)
+
+
+def check_reads(engine: str, during: list[Told], began: float) -> None:
+    reads = of(during, "home", "tweet", "user")
+    settled = [one for one in reads if one.began >= began + DETECTED_S_MAX]
+    homes = of(settled, "home")
+    served = [one for one in homes if one.status == 200]
+    assert p99(reads) <= READ_SECONDS_MAX + AT_ONCE_S_MAX
+    assert p99(settled) <= AT_ONCE_S_MAX
+    for one in reads:
+        if one.status == 503:
+            assert one.answer.headers["content-type"] == "application/problem+json"
+            assert int(one.answer.headers["retry-after"]) >= 1
+    assert len(served) > len(homes) / 2
+    if engine == "store":
+        assert all(one.stale and one.page().meta.stale for one in served)
+    else:
+        assert not any(one.stale for one in served)
+        assert not any(one.page().meta.incomplete for one in served)
+    if engine in ("", "log"):
+        assert {one.status for one in reads} <= {200, 404}
+
+
+def check_writes(engine: str, during: list[Told], began: float) -> None:
+    posts = of(during, "post")
+    settled = [one for one in posts if one.began >= began + DETECTED_S_MAX]
+    if engine == "":
+        assert {one.status for one in posts} == {201}
+    if engine == "log":
+        assert {one.status for one in settled} == {503}
+        assert p99(settled) <= AT_ONCE_S_MAX
+        assert all(int(one.answer.headers["retry-after"]) >= 1 for one in settled)
+
+
+def check_told_to_operators(engine: str, ready: httpx.Response, metrics: str) -> None:
+    assert ready.status_code == 200
+    checks = ready.json()["checks"]
+    for name in ("store", "redis", "log"):
+        state = re.search(rf'breaker_state{{engine="{name}"}} (\d)', metrics)
+        assert state is not None
+        assert (checks[name]["ok"], state[1] == "0") == (name != engine, name != engine)
+
+
+async def sent_again(town: Town) -> list[Told]:
+    """What had an unknown outcome and a key, sent once more."""
+    unknown = of(town.clients.told, "post", where=lambda one: one.status == 504 and one.key != "")
+    again = [await town.clients.post(one.user, one.text, one.key) for one in unknown]
+    assert {one.status for one in again} <= {201}
+    return again
+
+
+async def check_outcomes(town: Town, told: list[Told]) -> None:
+    """What was said to be in the log is there once, what was refused is not; homes are right."""
+    await town.here.converge()
+    oracle = await town.oracle()
+    ids: dict[str, set[int]] = {}
+    for tweet in oracle._posted.values():
+        ids.setdefault(tweet.text, set()).add(tweet.tweet_id)
+    by_text: dict[str, set[int]] = {}
+    for one in of(told, "post"):
+        by_text.setdefault(one.text, set()).add(one.status)
+    for text, statuses in by_text.items():
+        if 201 in statuses:
+            assert len(ids.get(text, ())) == 1, text
+        elif statuses == {503}:
+            assert text not in ids
+    compared = 0
+    for user in town.clients.users:
+        expected = oracle.home(user)
+        assert await town.clients.whole_home(user) == expected, f"seed {town.seed}, user {user}"
+        compared += len(expected)
+    assert compared > EVENTS
+
+
+def summary(fault: str, during: list[Told], began: float, recovered: float) -> None:
+    """One line for each kind of request, for whoever reads the log."""
+    for kind in ("home", "tweet", "user", "post"):
+        told = of(during, kind)
+        settled = [one for one in told if one.began >= began + DETECTED_S_MAX]
+        statuses: dict[int, int] = {}
+        for one in settled:
+            statuses[one.status] = statuses.get(one.status, 0) + 1
+        logger.warning(
+            "%s %s: p99 %.3f s, once open %.3f s %s; recovered in %.1f s",
+            fault,
+            kind,
+            p99(told),
+            p99(settled) if settled else 0.0,
+            statuses,
+            recovered,
+        )
