@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import httpx
 import msgspec
 
-from gateway.answers import TweetPage
+from gateway.answers import HomeTimelinePage
 from gateway.auth import Tokens
 
 READERS = 6
@@ -52,8 +52,8 @@ class Told:
     def stale(self) -> bool:
         return ("x-stale", "store") in self.answer.headers.items()
 
-    def page(self) -> TweetPage:
-        return msgspec.json.decode(self.answer.content, type=TweetPage)
+    def page(self) -> HomeTimelinePage:
+        return msgspec.json.decode(self.answer.content, type=HomeTimelinePage)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from events.errors import BrokerUnreachable
-from gateway.answers import TweetPage
+from gateway.answers import HomeTimelinePage
 from gateway.guards.breaker import Thresholds
 from gateway.guards.guard import EngineAway, Guard
 from gateway.guards.guards import Guards
@@ -53,7 +53,7 @@ async def test_answers_are_marked_while_the_store_is_away(world: World) -> None:
     world.guards.store.failed("no answer")
     home = await world.send("GET", "/api/timeline/home", user=alice)
     assert dict(home.headers)["x-stale"] == "store"
-    page = msgspec.json.decode(home.body, type=TweetPage)
+    page = msgspec.json.decode(home.body, type=HomeTimelinePage)
     assert page.meta.stale
     assert not page.meta.incomplete
     assert [t.id for t in page.data] == [str(tweet)]
