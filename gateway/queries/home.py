@@ -343,7 +343,7 @@ class _View(Generic[T, U]):
         authors = {tweet.author_id for _, tweet in shown}
         authors.update(tweet.author_id for tweet in originals.values())
         users = {author: self._people[author] for author in authors}
-        return HomePage(shown, originals, users, below, incomplete)
+        return HomePage(shown, originals, users, below, incomplete=incomplete)
 
     async def step(self, above: int) -> bool:
         """Takes the next candidates above an id; returns whether there are no more."""

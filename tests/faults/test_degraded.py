@@ -47,8 +47,10 @@ EVENTS = 3_000
 FAULT_S = 8.0
 DETECTED_S_MAX = 4.5
 """From a fault to the open breaker: the deadline of the first calls, and the few that it takes."""
-AT_ONCE_S_MAX = 1.0
-"""What is refused or served from Redis; a hundred times what it takes on a machine of its own."""
+AT_ONCE_S_MAX = 0.5
+"""What is refused or served from Redis, beside twice what such a request took before the fault."""
+USUAL_S = 3.0
+"""How long that is measured."""
 RECOVERED_S_MAX = 12.0
 CHANGES = 12
 READY_S_MAX = 60.0
@@ -193,6 +195,7 @@ async def test_a_gateway_without_an_engine(town: Town, fault: str) -> None:
     clients.told = []
     stop = asyncio.Event()
     running = asyncio.create_task(clients.run(stop, fault))
+    await asyncio.sleep(USUAL_S)
     began = time.monotonic()
     if engine:
         harm(town.proxies[engine])
@@ -207,12 +210,15 @@ async def test_a_gateway_without_an_engine(town: Town, fault: str) -> None:
     recovered = await until_well(town)
     stop.set()
     await running
-    during = [one for one in clients.told if one.began < healed]
+    usual = p99([one for one in clients.told if one.began < began])
+    at_once = AT_ONCE_S_MAX + 2 * usual
+    during = [one for one in clients.told if began <= one.began < healed]
+    logger.warning("%s: usual p99 %.3f s", fault, usual)
     summary(fault, during, began, recovered)
     assert {one.status for one in during} <= {200, 201, 404, 503, 504}
     assert town.leaks([one for one in clients.told if one.began >= applied]) == []
-    check_reads(engine, during, began)
-    check_writes(engine, during, began)
+    check_reads(engine, during, began, at_once)
+    check_writes(engine, during, began, at_once)
     check_told_to_operators(engine, ready, metrics)
     assert recovered < RECOVERED_S_MAX
     await check_outcomes(town, [*clients.told, *await sent_again(town)])
@@ -231,13 +237,13 @@ async def until_well(town: Town) -> float:
             await asyncio.sleep(0.1)
 
 
-def check_reads(engine: str, during: list[Told], began: float) -> None:
+def check_reads(engine: str, during: list[Told], began: float, at_once: float) -> None:
     reads = of(during, "home", "tweet", "user")
     settled = [one for one in reads if one.began >= began + DETECTED_S_MAX]
     homes = of(settled, "home")
     served = [one for one in homes if one.status == 200]
-    assert p99(reads) <= READ_SECONDS_MAX + AT_ONCE_S_MAX
-    assert p99(settled) <= AT_ONCE_S_MAX
+    assert p99(reads) <= READ_SECONDS_MAX + at_once
+    assert p99(settled) <= at_once
     for one in reads:
         if one.status == 503:
             assert one.answer.headers["content-type"] == "application/problem+json"
@@ -252,14 +258,14 @@ def check_reads(engine: str, during: list[Told], began: float) -> None:
         assert {one.status for one in reads} <= {200, 404}
 
 
-def check_writes(engine: str, during: list[Told], began: float) -> None:
+def check_writes(engine: str, during: list[Told], began: float, at_once: float) -> None:
     posts = of(during, "post")
     settled = [one for one in posts if one.began >= began + DETECTED_S_MAX]
     if engine == "":
         assert {one.status for one in posts} == {201}
     if engine == "log":
         assert {one.status for one in settled} == {503}
-        assert p99(settled) <= AT_ONCE_S_MAX
+        assert p99(settled) <= at_once
         assert all(int(one.answer.headers["retry-after"]) >= 1 for one in settled)
 
 
