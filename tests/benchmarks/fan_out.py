@@ -9,32 +9,35 @@ nothing else running. ``BENCH_TWEETS`` (default 8,000) sets the number of tweets
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from subprocess import DEVNULL, Popen
 
-from events.log import Log
-from events.slices import Record
 from events.snowflake import compose as compose_id
-from events.types import TweetPosted, UserFollowed
+from events.types import TweetPosted
 from infra import compose
 from infra.compose import Engines
 from infra.prepare import prepare_on
-from infra.settings import Settings, load
+from infra.settings import load
 from projections.bus import Argument, Command
 from projections.functions import EFFECTS
 from projections.keys import Keys
-from projections.timelines import graph, marked
-from projections.timelines.layout import HOME, TABLES, pack_ids
+from projections.timelines import marked
+from projections.timelines.layout import HOME, pack_ids
 from projections.timelines.unit import NAME
 from tests.benchmarks.harness import Figure
+from tests.benchmarks.pushing import (
+    append,
+    entries,
+    follow,
+    make_tables,
+    tweet,
+    until_applied,
+    warm,
+    workers,
+)
 
 AUTHORS = 1_000
 FOLLOWERS = 200
@@ -64,26 +67,10 @@ def population() -> Population:
 
 async def populate(on: Engines, people: Population) -> None:
     """Writes the graph and warms every reader's timeline."""
-    on.bus.use_library(EFFECTS.source)
-    for name, ddl in TABLES.items():
-        await on.store.create(name, ddl)
-    event_id = compose_id(int(time.time() * 1000), 1, 0)
+    await make_tables(on)
     for author, followers in people.followers.items():
-        events = [
-            UserFollowed(event_id=event_id, occurred_at=1, user_id=reader, target_user_id=author)
-            for reader in followers
-        ]
-        await on.store.write([f for e in events for f in graph.facts(Record(0, 0, e))])
-    keys = on.keys(NAME)
-    for at in range(0, READERS, 500):
-        await asyncio.gather(*(_warm(on, keys, who) for who in people.readers[at : at + 500]))
-
-
-async def _warm(on: Engines, keys: Keys, reader: int) -> None:
-    key = keys.of(HOME, reader)
-    token = await marked.begin(on.bus, key)
-    if token is None or not await marked.finish(on.bus, key, token, 0, [], 86_400):
-        raise RuntimeError("a timeline could not be warmed")
+        await follow(on, author, followers)
+    await warm(on, people.readers)
 
 
 def tweets(people: Population, count: int) -> list[TweetPosted]:
@@ -91,80 +78,25 @@ def tweets(people: Population, count: int) -> list[TweetPosted]:
     rng = random.Random(11)
     authors = list(people.followers)
     first = compose_id(int(time.time() * 1000), 2, 0)
-    return [
-        TweetPosted(
-            event_id=first + number,
-            occurred_at=1,
-            tweet_id=first + number,
-            user_id=rng.choice(authors),
-            text="a tweet of ordinary length, as people write them every day of the year",
-            created_at=1,
-            conversation_id=first + number,
-        )
-        for number in range(count)
-    ]
-
-
-@contextmanager
-def worker(settings: Settings) -> Iterator[None]:
-    """One worker process of the timelines unit."""
-    environ = {
-        **os.environ,
-        "MURMUR_TOPIC_PREFIX": settings.topic_prefix,
-        "MURMUR_GENERATION": settings.generation,
-        "MURMUR_DATA_DIR": str(settings.data_dir),
-    }
-    command = [sys.executable, "-m", "infra.worker", NAME]
-    process = Popen(command, env=environ, stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-async def until_applied(on: Engines, ends: dict[str, int], seconds: float) -> None:
-    """Returns once the unit has applied every position of ``ends``."""
-    applied = on.applied(NAME)
-    deadline = time.monotonic() + seconds
-    for source, end in ends.items():
-        while await applied.at(source) < end:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{source} was not applied up to {end} within {seconds:g} s")
-            await asyncio.sleep(0.01)
-
-
-async def append(log: Log, posted: list[TweetPosted]) -> dict[str, int]:
-    """Appends tweets; returns where each partition ends."""
-    ends: dict[str, int] = {}
-    for position in await log.append_many(posted):
-        source = f"{position.topic}/{position.partition}"
-        ends[source] = max(ends.get(source, 0), position.offset + 1)
-    return ends
+    return [tweet(rng.choice(authors), first + number) for number in range(count)]
 
 
 async def whole_path(on: Engines, people: Population, count: int) -> float:
     """Deliveries a second from append to visible."""
-    with worker(on.settings):
+    with workers(on.settings, NAME):
         async with compose.open_log(on) as log:
-            await until_applied(on, await append(log, tweets(people, 200)), READY_SECONDS_MAX)
+            ready = await append(log, tweets(people, 200))
+            await until_applied(on, NAME, ready, READY_SECONDS_MAX)
             before = await entries(on, people.readers)
             posted = tweets(people, count)
             began = time.perf_counter()
-            await until_applied(on, await append(log, posted), SECONDS_MAX)
+            await until_applied(on, NAME, await append(log, posted), SECONDS_MAX)
             seconds = time.perf_counter() - began
     after = await entries(on, people.readers)
     expected = count * FOLLOWERS
     if after - before != expected:
         raise RuntimeError(f"{after - before} deliveries are visible, not {expected}")
     return expected / seconds
-
-
-async def entries(on: Engines, readers: list[int]) -> int:
-    """How many entries all timelines hold together."""
-    keys = on.keys(NAME)
-    lengths = await on.bus.calls_strict([("STRLEN", keys.of(HOME, reader)) for reader in readers])
-    return sum((length - marked.MARKER_BYTES) // 8 for length in lengths)
 
 
 async def bare_script(on: Engines, people: Population, count: int) -> float:
