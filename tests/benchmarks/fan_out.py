@@ -115,9 +115,9 @@ async def bare_script(on: Engines, people: Population, count: int) -> float:
 
 def _commands(keys: Keys, people: Population, posted: list[TweetPosted], end: int) -> list[Command]:
     pushed: dict[int, list[bytes]] = {}
-    for tweet in posted:
-        for follower in people.followers[tweet.user_id]:
-            pushed.setdefault(follower, []).append(pack_ids((tweet.tweet_id,)))
+    for one in posted:
+        for follower in people.followers[one.user_id]:
+            pushed.setdefault(follower, []).append(pack_ids((one.tweet_id,)))
     by_bucket: dict[int, list[tuple[bytes, bytes]]] = {}
     for follower, ids in pushed.items():
         timeline = (keys.of(HOME, follower), b"".join(ids))

@@ -1,7 +1,7 @@
 """``large_fan_out``: an account just under the pull threshold, and everybody else's tweets beside.
 
 One author with ``BENCH_FOLLOWERS`` followers (default 999,999), every one of whom has a warm
-timeline; two worker processes, ``timelines`` and ``fan-out``. Measured, each from before the append:
+timeline; two workers, ``timelines`` and ``fan-out``. Measured, each from before the append:
 
 1. the first tweet, for which the followers are cut into chunks and read from the store;
 2. the second, when the last follower has it; every timeline is counted afterwards;
