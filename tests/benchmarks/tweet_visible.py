@@ -1,0 +1,103 @@
+"""``tweet_visible``: from the append of a tweet until a follower has it, at half the capacity.
+
+The population of ``fan_out``, one worker. First what the path can do is measured (as ``fan_out``
+does), then tweets are appended for ``BENCH_SECONDS`` (default 10) at half that rate; of one in
+eight it is measured when one of its followers has it. Beside: the same with next to no load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from itertools import count
+
+from events.log import Log
+from events.snowflake import compose as compose_id
+from infra import compose
+from infra.compose import Engines
+from infra.prepare import prepare_on
+from infra.settings import load
+from projections.timelines.unit import NAME
+from tests.benchmarks.fan_out import FOLLOWERS, Population, populate, population, tweets
+from tests.benchmarks.harness import Figure
+from tests.benchmarks.pushing import (
+    append,
+    quantile,
+    tweet,
+    until_applied,
+    until_seen,
+    workers,
+)
+
+BURST_TWEETS = 4_000
+IDLE_TWEETS_PER_SECOND = 10.0
+SAMPLED = 8
+TICK_SECONDS = 0.01
+SECONDS_MAX = 60.0
+
+
+async def capacity(on: Engines, log: Log, people: Population) -> float:
+    """Tweets a second over the whole path."""
+    posted = tweets(people, BURST_TWEETS)
+    began = time.perf_counter()
+    await until_applied(on, NAME, await append(log, posted), SECONDS_MAX)
+    return BURST_TWEETS / (time.perf_counter() - began)
+
+
+async def paced(
+    on: Engines, log: Log, people: Population, rate: float, seconds: float, sampled: int
+) -> list[float]:
+    """Appends tweets at a rate; seconds until a follower has each of those that are sampled."""
+    rng, found = random.Random(3), list[float]()
+    authors = list(people.followers)
+    ids = count(compose_id(int(time.time() * 1000), 3, 0))
+
+    async def one(author: int, tweet_id: int, looks: bool) -> None:
+        began = time.perf_counter()
+        await log.append(tweet(author, tweet_id))
+        if looks:
+            await until_seen(on, rng.choice(people.followers[author]), tweet_id, SECONDS_MAX)
+            found.append(time.perf_counter() - began)
+
+    started, posted = time.perf_counter(), 0
+    async with asyncio.TaskGroup() as group:
+        while (elapsed := time.perf_counter() - started) < seconds:
+            while posted < elapsed * rate:
+                group.create_task(one(rng.choice(authors), next(ids), posted % sampled == 0))
+                posted += 1
+            await asyncio.sleep(TICK_SECONDS)
+    return found
+
+
+async def run() -> list[Figure]:
+    """Measures on the running stack."""
+    seconds = float(os.environ.get("BENCH_SECONDS", "10"))
+    settings = load(topic_prefix=f"bench-{secrets.token_hex(4)}-", generation="bench4").settings
+    async with compose.engines(settings) as on:
+        await prepare_on(on)
+        people = population()
+        await populate(on, people)
+        with workers(settings, NAME):
+            async with compose.open_log(on) as log:
+                await until_applied(on, NAME, await append(log, tweets(people, 200)), SECONDS_MAX)
+                rate = await capacity(on, log, people)
+                idle = await paced(on, log, people, IDLE_TWEETS_PER_SECOND, seconds, 1)
+                half = await paced(on, log, people, rate / 2, seconds, SAMPLED)
+    load_words = f"at {rate / 2 * FOLLOWERS:,.0f} deliveries/s"
+    return [
+        Figure(
+            "tweet_visible_p50",
+            quantile(half, 0.5) * 1000,
+            f"ms from append to visible, {load_words}",
+            {"idle": quantile(idle, 0.5) * 1000},
+        ),
+        Figure(
+            "tweet_visible_p99",
+            quantile(half, 0.99) * 1000,
+            f"ms from append to visible, {load_words}",
+            {"idle": quantile(idle, 0.99) * 1000},
+        ),
+    ]
