@@ -39,7 +39,7 @@ demo: install ## Start everything, simulate a population, compare with the oracl
 	@$(BIN)/murmur demo
 
 test: install ## Run the tests on real engines (TESTS=path or options for pytest)
-	@$(BIN)/python -m pytest -m "not long" $(TESTS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(TESTS)
 
 faults: install ## Run every fault test
 	@$(BIN)/python -m pytest -m "fault" $(TESTS)

@@ -1,8 +1,12 @@
-"""One stack of real engines for the whole test session, and a corner of it for each test.
+"""One stack of real engines for the whole run, and a corner of it for each test.
 
 `MURMUR_TEST_STACK=DIR` uses the stack that runs in that data folder. Without it the first test
 that needs engines starts a stack in a temporary folder on free ports; it is stopped at the end,
 and dies with pytest however that ends (the launcher's parent-death signal).
+
+In a run of several processes (`-n`, pytest-xdist) the first of them, which runs no test, starts the
+stack as the run begins and hands its folder to the others by that variable; they go on with what
+needs no engine until it is ready.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +29,7 @@ from infra.settings import Settings, load
 from infra.stack import process, state
 from projections.bus import RedisBus
 
+STACK = "MURMUR_TEST_STACK"
 GENERATION = "t1"
 START_S_MAX = 180.0
 STOP_S_MAX = 60.0
@@ -32,15 +38,36 @@ STOP_S_MAX = 60.0
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Settings]:
     """Settings that lead to running engines."""
-    given = os.environ.get("MURMUR_TEST_STACK")
+    given = os.environ.get(STACK)
     if given:
+        _until_ready(None, Path(given))
         yield _settings(Path(given))
         return
-    with tempfile.TemporaryDirectory(prefix="murmur-test-") as folder:
-        launcher = _launch(Path(folder))
+    with _launched() as (launcher, folder):
+        _until_ready(launcher, folder)
+        yield _settings(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In the process that starts the others, before it does."""
+    config = session.config
+    is_first = not hasattr(config, "workerinput")
+    if is_first and config.getoption("numprocesses", default=None) and STACK not in os.environ:
+        running = ExitStack()
+        config.add_cleanup(running.close)
+        _, folder = running.enter_context(_launched())
+        os.environ[STACK] = str(folder)
+
+
+@contextmanager
+def _launched() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A stack that starts in a temporary folder, stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="murmur-test-") as name:
+        folder = Path(name)
+        launcher = _launch(folder)
         try:
-            _until_ready(launcher, Path(folder))
-            yield _settings(Path(folder))
+            yield launcher, folder
         finally:
             launcher.terminate()
             try:
@@ -70,13 +97,13 @@ def _launch(folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _until_ready(launcher: subprocess.Popen[bytes], folder: Path) -> None:
+def _until_ready(launcher: subprocess.Popen[bytes] | None, folder: Path) -> None:
     deadline = time.monotonic() + START_S_MAX
     while time.monotonic() < deadline:
         current = state.read(folder)
         if current and current.ready:
             return
-        if launcher.poll() is not None:
+        if launcher is not None and launcher.poll() is not None:
             break
         time.sleep(0.1)
     words = "\n".join(process.last_lines(folder / "launcher.log", 30))
