@@ -19,6 +19,7 @@ Bounded by: ``NAMES_MAX`` names a tweet; ``SPANS_MAX`` spans a step, after which
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -42,8 +43,8 @@ TABLES = {
 WRITE = "INSERT INTO {mentions} (addressee, span, tweet_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
 WRITE_SPAN = "INSERT INTO {mention_spans} (addressee, span) VALUES (?, ?) USING TIMESTAMP ?"
 READ = (
-    "SELECT tweet_id FROM {mentions} WHERE addressee = ? AND span = ? AND tweet_id < ? "
-    "AND tweet_id > ? LIMIT ?"
+    "SELECT tweet_id FROM {mentions} WHERE addressee = ? AND span IN ? AND tweet_id < ? "
+    "AND tweet_id > ? PER PARTITION LIMIT ?"
 )
 READ_SPANS = (
     "SELECT span FROM {mention_spans} WHERE addressee = ? AND span <= ? AND span >= ? LIMIT ?"
@@ -55,7 +56,7 @@ NAMES_MAX = 10
 SPAN_BITS = 50
 """2^28 ms of Snowflake ids, 3.1 days. Never changed within a generation."""
 
-SPANS_MAX = 8
+SPANS_MAX = 16
 """Spans of one addressee in one step."""
 
 WRITTEN_AT = 1
@@ -142,11 +143,15 @@ class MentionsReader:
     Args:
         store: The generation's tables.
         span_bits: As the unit writes them.
+        spans_max: Spans of one addressee in one step.
     """
 
-    def __init__(self, store: Store, *, span_bits: int = SPAN_BITS) -> None:
+    def __init__(
+        self, store: Store, *, span_bits: int = SPAN_BITS, spans_max: int = SPANS_MAX
+    ) -> None:
         self._store = store
         self._bits = span_bits
+        self._spans_max = spans_max
 
     async def page(self, addressees_of: Sequence[Addressee], below: int, limit: int) -> Candidates:
         """Returns up to ``limit`` tweets under ``below`` that speak to any of the addressees.
@@ -154,7 +159,7 @@ class MentionsReader:
         Raises:
             RetryableError: the store is away.
         """
-        parts = [await self._of(addressee, below, limit) for addressee in addressees_of]
+        parts = await asyncio.gather(*(self._of(whom, below, limit) for whom in addressees_of))
         floor = max((part.floor for part in parts), default=0)
         ids = sorted({i for part in parts for i in part.ids if i >= floor}, reverse=True)
         return (
@@ -166,15 +171,17 @@ class MentionsReader:
         spans = [
             span
             for (span,) in await self._store.execute(
-                READ_SPANS, (whom.key, highest, lowest, SPANS_MAX)
+                READ_SPANS, (whom.key, highest, lowest, self._spans_max)
             )
         ]
         found: list[int] = []
         # The newest alone first: it is all that a popular name needs.
         for several in (spans[:1], spans[1:]):
-            values = [(whom.key, s, below, whom.above, limit) for s in several]
-            for part in await self._store.execute_many(READ, values):
-                found += [tweet_id for (tweet_id,) in part]
+            if several:
+                rows = await self._store.execute(
+                    READ, (whom.key, several, below, whom.above, limit)
+                )
+                found += sorted((tweet_id for (tweet_id,) in rows), reverse=True)
             if len(found) >= limit:
                 return Candidates(found[:limit], found[limit - 1])
-        return Candidates(found, spans[-1] << self._bits if len(spans) == SPANS_MAX else 0)
+        return Candidates(found, spans[-1] << self._bits if len(spans) == self._spans_max else 0)

@@ -85,7 +85,7 @@ class TweetsCase(UnitCase):
 
     async def _candidates(self, world: World, sought: tuple[Addressee, ...]) -> list[int]:
         """All pages of those who speak to any of the addressees."""
-        reader = MentionsReader(world.store, span_bits=SPAN_BITS)
+        reader = MentionsReader(world.store, span_bits=SPAN_BITS, spans_max=3)
         found: list[int] = []
         below = 2**63 - 1
         while below:

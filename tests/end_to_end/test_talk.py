@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from contextlib import closing
@@ -9,15 +10,17 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from events.types import TimelineOpened
 from gateway.answers import UserAnswer
 from infra import compose
-from infra.demo.convergence import SOURCE_TOPICS, feed, open_view
+from infra.demo.convergence import SOURCE_TOPICS, LogView, feed, open_view
 from tests.conversation_client import read
 from tests.end_to_end.town import Person, Town
 from tests.oracle import Oracle
 from tests.oracle_talk import TalkOracle
 
 ACTS = 60
+SAID_SECONDS_MAX = 30.0
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
 logger = logging.getLogger(__name__)
@@ -117,3 +120,24 @@ async def test_a_pinned_tweet_is_on_the_profile_until_it_is_gone(here: Town) -> 
     await alice.do(201, "POST", path, {"tweet_id": one})
     await alice.do(200, "DELETE", f"/api/tweets/{one}")
     assert await pinned() is None
+
+
+async def test_an_opening_of_the_timeline_reaches_the_log_once(here: Town) -> None:
+    alice = await here.person("alice")
+    for _ in range(3):
+        await alice.do(200, "GET", "/api/timeline/home")
+    topics = ["user-activity"]
+    async with compose.engines(here.settings) as on:
+        with closing(open_view(on)) as view:
+            async with asyncio.timeout(SAID_SECONDS_MAX):
+                while not (found := await _openings(view, alice, await view.ends(topics))):
+                    await alice.do(200, "GET", "/api/timeline/home")
+            assert len(found) == 1
+
+
+async def _openings(
+    view: LogView, person: Person, ends: dict[tuple[str, int], int]
+) -> list[TimelineOpened]:
+    events = [record.event async for record in view.records({}, ends)]
+    opened = [event for event in events if isinstance(event, TimelineOpened)]
+    return [event for event in opened if event.user_id == int(person.id)]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from events.snowflake import compose as compose_id
 from events.types import UserFollowed
 from gateway.commands.appending import Appender
 from gateway.http import Request
+from gateway.metrics import GatewayMetrics
+from gateway.openings import Openings
 from gateway.problems import Problem
 from infra import compose
 from infra.settings import Settings
@@ -62,3 +65,22 @@ async def test_a_command_is_a_503_while_no_broker_answers(
         # The key remembers what was to be appended, for the retry that reaches a broker.
         repeated = await Appender(log).repeated(request, UserFollowed)
         assert repeated == (event if keyed else None)
+
+
+@pytest.mark.engines
+@pytest.mark.timeout(60)
+async def test_an_opening_is_counted_as_failed_while_no_broker_answers(settings: Settings) -> None:
+    away = settings.model_copy(update={"kafka_bootstrap": NOWHERE})
+    metrics = GatewayMetrics(CollectorRegistry())
+    async with (
+        compose.engines(away) as on,
+        compose.open_log(on, delivery_ms_max=DELIVERY_MS_MAX) as log,
+        compose.open_minter(on) as minter,
+    ):
+        openings = Openings(log, minter, metrics, period_seconds=60)
+        openings.opened(1)
+        await openings.close()
+    failed = metrics.registry.get_sample_value(
+        "murmur_gateway_openings_total", {"outcome": "failed"}
+    )
+    assert failed == 1
