@@ -4,7 +4,8 @@ Facts (Cassandra), each cell with a write timestamp that follows from its record
 (:mod:`projections.versions`):
 
 - ``lists`` by list and *who speaks of it*: what was created, by the first creation (``first``);
-  ``new_…``, what it was changed to, by the last change (``latest``); ``deleted``, for good. All
+  ``new_…``, what it was changed to, by the last change (``latest``); ``deleted`` and the emptied
+  texts, for good (``final``). All
   records of a list come by one partition, so the row with the earliest creation is the owner's;
   what anybody else says of the list lands in another row, where it changes nothing.
 - ``list_members`` by list and who speaks of it: per member the event id of the last addition, 0

@@ -50,7 +50,10 @@ _CHANGED = {
     "USING TIMESTAMP ?"
     for field in CHANGEABLE
 }
-_DELETED = "INSERT INTO {lists} (list_id, user_id, deleted) VALUES (?, ?, true) USING TIMESTAMP ?"
+_DELETED = (
+    "INSERT INTO {lists} (list_id, user_id, deleted, name, description, new_name, new_description) "
+    "VALUES (?, ?, true, '', '', '', '') USING TIMESTAMP ?"
+)
 _OF_USER = "INSERT INTO {lists_of} (user_id, list_id, deleted) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _MEMBER = (
     "INSERT INTO {list_members} (list_id, user_id, member_id, event_id) VALUES (?, ?, ?, ?) "
@@ -102,7 +105,7 @@ def rows_of(record: Record) -> Iterator[Row]:
                 if value is not None:
                     yield _CHANGED[field], (list_id, user, value, latest)
         case ListDeleted(list_id=list_id, user_id=user):
-            yield _DELETED, (list_id, user, latest)
+            yield _DELETED, (list_id, user, versions.final(record.offset))
             yield _OF_USER, (user, list_id, True, latest)
         case ListMemberAdded(list_id=list_id, user_id=user, member_id=member):
             yield _MEMBER, (list_id, user, member, event.event_id, latest)

@@ -28,6 +28,8 @@ FIRST_ROUND_ROWS = 800
 """Rows of the first round of a merge, where many authors share it; of few, 8 rows each."""
 
 ROUNDS_MAX = 4
+RETWEETS_WHOLE_MAX = 1_000
+"""Retweets of an original that are read at once, where many authors are asked for."""
 
 NEWEST = (1 << 63) - 1
 """Above every id: where reading from the top begins."""
@@ -176,18 +178,39 @@ class Authors:
 
         Deleted retweets are among them; whoever reads them finds that they are gone.
         """
+        by_original: dict[int, list[tuple[int, int]]] = {}
+        if len(authors) > 4 * AUTHORS_PER_QUERY:
+            by_original = await self._whole_retweets(originals, frozenset(authors))
         queries = [
             (original, list(authors[start : start + AUTHORS_PER_QUERY]))
             for original in originals
+            if original not in by_original
             for start in range(0, len(authors), AUTHORS_PER_QUERY)
         ]
         pages = await self._store.execute_many(
             "SELECT retweet_id, author_id FROM {retweets} WHERE tweet_id = ? AND author_id IN ?",
             queries,
         )
-        by_original: dict[int, list[tuple[int, int]]] = {}
         for (original, _), rows in zip(queries, pages, strict=True):
             by_original.setdefault(original, []).extend((r, a) for r, a in rows)
         for found in by_original.values():
             found.sort(reverse=True)
         return by_original
+
+    async def _whole_retweets(
+        self, originals: Collection[int], authors: frozenset[int]
+    ) -> dict[int, list[tuple[int, int]]]:
+        """Returns the retweets by ``authors`` of those originals that have few in all.
+
+        One query each, in place of one per ``AUTHORS_PER_QUERY`` authors.
+        """
+        wanted = list(originals)
+        pages = await self._store.execute_many(
+            "SELECT retweet_id, author_id FROM {retweets} WHERE tweet_id = ? LIMIT ?",
+            [(original, RETWEETS_WHOLE_MAX) for original in wanted],
+        )
+        return {
+            original: [(retweet, author) for retweet, author in rows if author in authors]
+            for original, rows in zip(wanted, pages, strict=True)
+            if len(rows) < RETWEETS_WHOLE_MAX
+        }

@@ -10,10 +10,20 @@ from typing import Any
 import pytest
 
 from events.slices import Record, Slice
-from events.types import Event, ProfileChanged, TweetDeleted, TweetPosted, UserRegistered
+from events.types import (
+    Event,
+    ListChanged,
+    ListCreated,
+    ProfileChanged,
+    TweetDeleted,
+    TweetPosted,
+    UserRegistered,
+)
 from projections.accounts.read import AccountsReader
 from projections.accounts.unit import Accounts
 from projections.base import Unit
+from projections.collections.read import CollectionsReader
+from projections.collections.unit import Collections
 from projections.store import Row, Store
 from projections.tweets.read import TweetsReader
 from projections.tweets.unit import Tweets
@@ -84,3 +94,23 @@ async def test_an_old_profile_is_not_filled_back(world: World) -> None:
 
     found = await AccountsReader(world.bus, world.store, keys).get([user_id])
     assert b'"name":"new"' in found[user_id].body
+
+
+async def test_an_old_list_is_not_filled_back(world: World) -> None:
+    list_id, partition = randbits(60), randbits(30)
+    keys = world.keys("collections")
+    unit = Collections(world.bus, world.store, keys)
+    await unit.open()
+    common: dict[str, Any] = {"occurred_at": 1, "list_id": list_id, "user_id": 7}
+    made = ListCreated(event_id=1, **common, name="old", description="", private=False)
+    await apply(unit, "lists", partition, 0, made)
+
+    slow = SlowStore(world.store)
+    reading = asyncio.create_task(CollectionsReader(world.bus, slow, keys).lists([list_id]))
+    await asyncio.wait_for(slow.read.wait(), 10)
+    await apply(unit, "lists", partition, 1, ListChanged(event_id=2, **common, private=True))
+    slow.let_through.set()
+    await reading
+
+    found = await CollectionsReader(world.bus, world.store, keys).lists([list_id])
+    assert found[list_id].private

@@ -144,6 +144,6 @@ def test_names_under_a_prefix_lead_back() -> None:
 
 def test_source_topics_are_kept_for_ever() -> None:
     kept = ("new-tweets", "engagements", "social-graph", "users", "usernames", "user-activity")
-    for name in kept:
+    for name in (*kept, "lists", "bookmarks"):
         assert topic(name).retention_ms == -1
         assert topic(name).timestamp == "LogAppendTime"
