@@ -8,9 +8,12 @@
   Beside it decoding alone, which is its limit.
 - ``like_counting_one_tweet``: the same about one viral tweet.
 - ``like_counting_from_kafka``: a worker process, from the topic, beside Quix Streams reading the
-  same topic and counting less exactly (see ``like_contenders``).
+  same topic and counting less exactly (see ``like_contenders``). ``…_one_tweet_from_kafka``: the
+  same about one viral tweet.
 - ``like_counting_with_lists``: the worker process with the durable memberships, lists and registers
   in Cassandra, beside writing the same rows and nothing else.
+- ``bytes_per_like``: what Redis says that entries and likers take, by the likes in them, of the
+  20,000 tweets and of the one.
 
 Counts are checked in each: a rate of wrong counts is no rate. Each is the best of ``ROUNDS``.
 """
@@ -39,7 +42,7 @@ from events.types import Event, TweetLiked, TweetUnliked, TweetViewed
 from infra import compose
 from infra.compose import Engines
 from infra.settings import load
-from projections.engagement.layout import Counts
+from projections.engagement.layout import COUNTS, Counts
 from projections.engagement.likes import TALLIES
 from projections.engagement.lists import Lists, rows_of
 from projections.engagement.read import EngagementReader
@@ -138,8 +141,18 @@ def fresh_keys(on: Engines) -> Keys:
     return Keys(name, name, on.settings.buckets)
 
 
-async def in_process(on: Engines, codec: Codec, count: int, tweets: int) -> tuple[float, float]:
-    """Returns events a second decoded and applied, and decoded only."""
+async def memory_per_like(on: Engines, keys: Keys, events: Sequence[Event]) -> float:
+    """Bytes in Redis of all entries and likers, by likes; forgets them."""
+    counts = truth(events)
+    entries = [keys.of(COUNTS, tweet) for tweet in counts]
+    names = [*entries, *(entry + b":likers" for entry in entries)]
+    used = await on.bus.calls_strict([("MEMORY", "USAGE", name) for name in names])
+    await on.bus.calls_strict([("UNLINK", name) for name in names])
+    return sum(size or 0 for size in used) / sum(found.likes for found in counts.values())
+
+
+async def in_process(on: Engines, codec: Codec, count: int, tweets: int) -> list[float]:
+    """Returns events a second decoded and applied, decoded only, and bytes of Redis a like."""
     events = make(count, tweets)
     values = [codec.encode(event) for event in events]
     keys = fresh_keys(on)
@@ -157,7 +170,7 @@ async def in_process(on: Engines, codec: Codec, count: int, tweets: int) -> tupl
         await unit.apply(Slice("engagements", 0, "bench", at, at + SLICE, records))
     seconds = time.perf_counter() - began
     await check(on, keys, events)
-    return count / seconds, count / decoding
+    return [count / seconds, count / decoding, await memory_per_like(on, keys, events)]
 
 
 async def fill(bootstrap: str, topic: str, codec: Codec, events: Sequence[Event]) -> None:
@@ -207,9 +220,11 @@ async def contend(on: Engines, kind: str, keys: Keys, topic: str, count: int) ->
     return float(result["events"] / result["seconds"])
 
 
-async def from_kafka(on: Engines, codec: Codec, kinds: Sequence[str], count: int) -> list[float]:
+async def from_kafka(
+    on: Engines, codec: Codec, kinds: Sequence[str], count: int, tweets: int = TWEETS
+) -> list[float]:
     """Fills a topic and lets contenders read it, one after the other."""
-    events = make(count, TWEETS)
+    events = make(count, tweets)
     topic = f"bench{secrets.token_hex(4)}-engagements"
     bootstrap = on.settings.kafka_bootstrap
     await fill(bootstrap, topic, codec, events)
@@ -224,6 +239,7 @@ async def from_kafka(on: Engines, codec: Codec, kinds: Sequence[str], count: int
                     await on.bus.calls([("UNLINK", name) for name in names])
             else:
                 await check(on, keys, events)
+                await memory_per_like(on, keys, events)
     finally:
         admin = AdminClient({"bootstrap.servers": bootstrap})
         for done in admin.delete_topics([topic]).values():
@@ -248,6 +264,7 @@ async def run() -> list[Figure]:
     """Everything, one after the other."""
     count = int(os.environ.get("BENCH_EVENTS", "400000"))
     best: dict[str, float] = {}
+    bytes_of: dict[str, float] = {}
 
     def keep(name: str, rate: float) -> None:
         best[name] = max(rate, best.get(name, 0.0))
@@ -257,12 +274,14 @@ async def run() -> list[Figure]:
         await Engagement(on.bus, on.store, fresh_keys(on)).open()
         for _ in range(ROUNDS):
             for name, tweets in (("many", TWEETS), ("one", 1)):
-                applied, decoded = await in_process(on, codec, count, tweets)
+                applied, decoded, bytes_of[name] = await in_process(on, codec, count, tweets)
                 keep(name, applied)
                 keep(f"{name}, decoding", decoded)
             ours, quix = await from_kafka(on, codec, ("worker", "quix"), count)
             keep("worker", ours)
             keep("quix", quix)
+            (one,) = await from_kafka(on, codec, ("worker",), count, tweets=1)
+            keep("one, worker", one)
         (lists,) = await from_kafka(on, codec, ("lists",), count // LISTS_SHARE)
         keep("lists", lists)
         keep("rows", await bare_lists(on, count // LISTS_SHARE))
@@ -278,5 +297,12 @@ async def run() -> list[Figure]:
         Figure(
             "like_counting_from_kafka", best["worker"], unit, {"Quix, less exactly": best["quix"]}
         ),
+        Figure(
+            "like_counting_one_tweet_from_kafka",
+            best["one, worker"],
+            unit,
+            {"asked for": 50_000},
+        ),
         Figure("like_counting_with_lists", best["lists"], unit, {"writing the rows": best["rows"]}),
+        Figure("bytes_per_like", bytes_of["many"], "bytes", {"one tweet": bytes_of["one"]}),
     ]
