@@ -23,11 +23,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from events.slices import Record
 from projections.base import RetryableError, StateLost
-from projections.bus import Argument, Command, RedisBus, Reply
+from projections.bus import Argument, Command, RedisBus
 from projections.cache import LEASE_SECONDS
 from projections.engagement.layout import (
     COUNTS,
@@ -72,6 +72,9 @@ _SOME_MEMBERS = (
 
 Owned = tuple[int, Effect]
 """An effect and its bucket."""
+
+_Told = list[tuple[int, Likes | None]]
+"""Tweets, and the register that the entry of each holds after the script; None where absent."""
 
 
 class Engagements:
@@ -121,11 +124,10 @@ class Engagements:
         left = touched
         for _ in range(TRIMS_MAX):
             above: dict[int, int] = {}
-            for tweet_id, value in await self._engage(source, left, token):
-                if value is None:
+            for tweet_id, register in await self._engage(source, left, token):
+                if register is None:
                     cold.append(tweet_id)
                     continue
-                register = Likes.unpack(value)
                 wanted = left[tweet_id]
                 if register.position >= wanted.finish:
                     hot[tweet_id] = register
@@ -138,9 +140,7 @@ class Engagements:
             left = gather(records, above)
         raise RetryableError(f"{source}: somebody else kept moving {len(above)} tweets; try again")
 
-    async def _engage(
-        self, source: str, touched: dict[int, Touched], token: str
-    ) -> list[tuple[int, bytes | None]]:
+    async def _engage(self, source: str, touched: dict[int, Touched], token: str) -> _Told:
         by_bucket: dict[int, list[int]] = {}
         bucket_of, prefixes = self._keys.bucket, self._prefixes
         for tweet_id, seen in touched.items():
@@ -148,29 +148,29 @@ class Engagements:
             seen.key = b"%s%d" % (prefixes[seen.bucket], tweet_id)
             by_bucket.setdefault(seen.bucket, []).append(tweet_id)
         expected = self._positions.expected(source)
-        asked: list[tuple[int, list[int]]] = []
-        tasks: list[asyncio.Task[list[Reply]]] = []
+        tasks: list[asyncio.Task[_Told]] = []
         for bucket, tweets in by_bucket.items():
             head = (source, expected[bucket], token, LEASE_SECONDS * 1000)
             for part in _parts(tweets, touched):
                 command = self._command(bucket, head, part, touched)
-                asked.append((bucket, part))
-                tasks.append(asyncio.create_task(self._ask(command)))
+                tasks.append(asyncio.create_task(self._ask(command, bucket, head, part)))
                 await asyncio.sleep(0)  # Redis works on this one while the next is made
-        replies = await asyncio.gather(*tasks)
-        found: list[tuple[int, bytes | None]] = []
-        for (bucket, part), reply in zip(asked, replies, strict=True):
-            if reply[0] == b"lost":
-                raise StateLost(
-                    f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{int(reply[1])}, "
-                    f"but this worker had written {expected[bucket]}: acknowledged writes were lost"
-                )
-            found += zip(part, reply[1:], strict=True)
-        return found
+        return [one for told in await asyncio.gather(*tasks) for one in told]
 
-    async def _ask(self, command: Command) -> list[Reply]:
+    async def _ask(
+        self, command: Command, bucket: int, head: Sequence[Argument], part: list[int]
+    ) -> _Told:
         (reply,) = await self._bus.calls_strict([command])
-        return cast("list[Reply]", reply)
+        if reply[0] == b"lost":
+            raise StateLost(
+                f"{self._keys.unit}: bucket {bucket} of Redis is at {head[0]!s}@{int(reply[1])}, "
+                f"but this worker had written {head[1]!s}: acknowledged writes were lost"
+            )
+        unpack = Likes.unpack  # while Redis works on the next bucket
+        return [
+            (tweet_id, None if value is None else unpack(value))
+            for tweet_id, value in zip(part, reply[1:], strict=True)
+        ]
 
     def _command(
         self, bucket: int, head: Sequence[Argument], part: list[int], touched: dict[int, Touched]

@@ -39,15 +39,20 @@ class Lists:
 
 
 def rows_of(touched: dict[int, Touched]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yields the rows of memberships and lists; those of one tweet together, for cheap batches."""
+    """Yields the rows of memberships and lists.
+
+    Those of one tweet together: rows of one partition key in one batch are one mutation to the
+    store. Those of users last, since nearly each is in another partition.
+    """
     for tweet_id, seen in touched.items():
         for user_id, record in seen.last.items():
-            event = record.event
+            event, at = record.event, latest(record.offset)
             like_id = event.event_id if type(event) is TweetLiked else 0
-            yield _MEMBER, (tweet_id, user_id, like_id, latest(record.offset))
+            yield _MEMBER, (tweet_id, user_id, like_id, at)
+            if like_id:
+                yield _LIKED_BY, (tweet_id, like_id, user_id, at)
+    for tweet_id, seen in touched.items():
         for user_id, record in seen.last.items():
-            event = record.event
-            if type(event) is TweetLiked:
-                at = latest(record.offset)
-                yield _LIKED_BY, (tweet_id, event.event_id, user_id, at)
-                yield _LIKES_OF, (user_id, event.event_id, tweet_id, at)
+            if type(record.event) is TweetLiked:
+                like_id = record.event.event_id
+                yield _LIKES_OF, (user_id, like_id, tweet_id, latest(record.offset))

@@ -29,7 +29,7 @@ TOPICS = frozenset({"engagements", "new-tweets"})
 
 RECORDS_MAX = 16_000
 """Records of ``engagements`` that are counted together, and so what one tweet can bring into one
-script call: 6 ms of Redis. The more there are, the more of them are about the same tweets: where
+script call: about 8 ms of Redis. The more there are, the more are about the same tweets: where
 popularity falls as 1/rank, 16,000 cost half as much each as 2,000."""
 
 CHILDREN_MAX = 4000
