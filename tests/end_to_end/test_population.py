@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from infra.demo.convergence import feed
 from infra.demo.reading import HomeReader
 from infra.gateway import open_tokens
 from infra.settings import Settings
+from tests.conversation_client import read
 from tests.faults.world import CELEBRITIES_FROM, World, world
 from tests.oracle import Oracle
+from tests.oracle_talk import TalkOracle
 
 EVENTS = 5_000
 READY_S_MAX = 60.0
@@ -46,6 +49,13 @@ class Client:
             f"{self.reader.url}{path}", params=params, headers=headers, timeout=30.0
         )
         return answer.status_code, answer.json()
+
+    async def body(self, user: int, path: str) -> bytes:
+        """The body of a page that is there."""
+        headers = {"Authorization": f"Bearer {self.reader.token(user)}"}
+        answer = await self._client.get(f"{self.reader.url}{path}", headers=headers, timeout=30.0)
+        assert answer.status_code == 200, answer.text
+        return answer.content
 
     async def ids(self, user: int, path: str, **params: str) -> list[int]:
         """Ids on all pages."""
@@ -107,6 +117,7 @@ async def test_everything_that_can_be_read_is_the_oracles(here: World, client: C
     await _profiles(oracle, client)
     await _tweets(oracle, client)
     await _likes(oracle, client)
+    await _said(oracle, client)
 
 
 async def _homes_and_authors(oracle: Oracle, client: Client) -> None:
@@ -138,7 +149,7 @@ async def _graph(oracle: Oracle, client: Client) -> None:
 
 async def _profiles(oracle: Oracle, client: Client) -> None:
     reader = next(filter(oracle.visible, oracle.users()))
-    gone = 0
+    gone = pinned = 0
     for user in oracle.users():
         profile = oracle.profile(user)
         assert profile is not None
@@ -150,6 +161,9 @@ async def _profiles(oracle: Oracle, client: Client) -> None:
             gone += 1
             continue
         found = answer["data"]
+        expected = oracle.pinned(user)
+        assert found.get("pinned_tweet_id") == (str(expected) if expected else None)
+        pinned += expected is not None
         for field in ("username", "name", "description", "location", "url", "profile_image_url"):
             assert found[field] == getattr(profile, field)
         assert found["public_metrics"] == {
@@ -157,6 +171,7 @@ async def _profiles(oracle: Oracle, client: Client) -> None:
             "following_count": oracle.following_count(user),
         }
     assert gone > 0
+    assert pinned > 0
 
 
 async def _tweets(oracle: Oracle, client: Client) -> None:
@@ -203,3 +218,25 @@ async def _likes(oracle: Oracle, client: Client) -> None:
     for user in users[:USERS_LISTED]:
         liked = [tweet for tweet in oracle.likes_of(user) if oracle.tweet(tweet) is not None]
         assert await client.ids(reader, f"/api/users/{user}/likes") == liked
+
+
+async def _said(oracle: Oracle, client: Client) -> None:
+    """Mentions of the most popular, and the conversations of the tweets that are answered most."""
+    talk = TalkOracle(oracle)
+    users = sorted(filter(oracle.visible, oracle.users()), key=oracle.followers_count)
+    entries = gone = 0
+    for user, reader in zip(users[-USERS_LISTED:], users, strict=False):
+        for viewer in (user, reader):
+            mentions = talk.mentions(user, viewer)
+            assert await client.ids(viewer, f"/api/users/{user}/mentions") == mentions
+            entries += len(mentions)
+    assert entries > USERS_LISTED
+    tweets = [tweet for tweet in oracle.posted() if oracle.tweet(tweet) is not None]
+    tweets.sort(key=lambda tweet: oracle.counts(tweet).replies, reverse=True)
+    for tweet, viewer in zip(tweets[:TWEETS_LISTED], users[::-1], strict=False):
+        original = oracle._posted[tweet].retweet_of_id or tweet
+        seen = await read(partial(client.body, viewer), original, 20)
+        ancestors, replies = talk.ancestors(original, viewer), talk.replies(original, viewer)
+        assert seen == (ancestors, replies), original
+        gone += str(seen).count("'gone'")
+    assert gone > 0
