@@ -74,13 +74,15 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
     decoder = compose.reader_codec(on)
     if not isinstance(unit, FanOut):
         return await run_worker(worker, unit, decoder, stop)
-    keeping = asyncio.create_task(compose.tier_keeper(on).run())
+    keeper = compose.tier_keeper(on)
+    keeping = asyncio.create_task(keeper.run())
     keeping.add_done_callback(_told)
     try:
         chunks = replace(worker, slice_records_max=SLICE_CHUNKS_MAX)
         return await run_worker(chunks, unit, decoder, stop)
     finally:
         keeping.cancel()
+        await keeper.close()
 
 
 def _told(keeping: asyncio.Task[None]) -> None:

@@ -61,7 +61,7 @@ _CUT = (
     "INSERT INTO {follower_chunks} (author_id, first_follower_id, active) VALUES (?, ?, ?) "
     "USING TIMESTAMP ?"
 )
-_LARGE = "INSERT INTO {large_authors} (shard, author_id) VALUES (?, ?)"
+_LARGE = "INSERT INTO {large_accounts} (scope, shard, author_id) VALUES (?, ?, ?)"
 
 
 class Cuts(msgspec.Struct, frozen=True):
@@ -115,12 +115,13 @@ class Chunks:
     Args:
         bus: The cluster.
         store: The generation's tables.
-        keys: Names of the generation.
+        keys: Names of the timelines unit.
     """
 
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         self._bus = bus
         self._store = store
+        self._scope = keys.unit
         self._cuts = Cache(bus, keys, "follower_chunks", self._load_cuts)
         self._ids = Cache(bus, keys, "follower_chunk", self._load_ids)
         self._counts = Cache(bus, keys, "follower_chunk_count", self._load_counts)
@@ -178,7 +179,7 @@ class Chunks:
 
     async def enlarge(self, author: int) -> None:
         """Makes an author a large one, with a single chunk."""
-        await self._store.write([(_LARGE, (author % LARGE_SHARDS, author))])
+        await self._store.write([(_LARGE, (self._scope, author % LARGE_SHARDS, author))])
         await self._add(author, [0])
 
     async def cut(self, author: int, first: int, end: int) -> list[tuple[int, int]]:
@@ -193,8 +194,8 @@ class Chunks:
     async def large_authors(self) -> list[int]:
         """Returns every author with chunks."""
         shards = await self._store.execute_many(
-            "SELECT author_id FROM {large_authors} WHERE shard = ?",
-            [(shard,) for shard in range(LARGE_SHARDS)],
+            "SELECT author_id FROM {large_accounts} WHERE scope = ? AND shard = ?",
+            [(self._scope, shard) for shard in range(LARGE_SHARDS)],
         )
         return [author for rows in shards for (author,) in rows]
 

@@ -87,7 +87,7 @@ class FanOut(StoredUnit):
         super().__init__(bus, store, keys)
         self._length = timeline_length
         self._authors = Authors(store)
-        self._chunks = Chunks(bus, store, keys)
+        self._chunks = Chunks(bus, store, timelines)
         self._tiers = Tiers(bus, store, timelines)
         self._log = chunk_log
         self.deliveries = 0

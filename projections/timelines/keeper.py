@@ -186,6 +186,10 @@ class Keeper:
                 log.warning("tiers are kept again when the engines answer: %s", error)
             await asyncio.sleep(self._settings.backlog_seconds)
 
+    async def close(self) -> None:
+        """Closes the log of chunks."""
+        await self._log.close()
+
     async def _while_leading(self, work: Coroutine[Any, Any, None]) -> None:
         """Does work for as long as the lease is held."""
         task = asyncio.create_task(work)

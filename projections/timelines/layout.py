@@ -7,9 +7,12 @@ Facts (Cassandra):
 - ``author_tweets`` by author, newest first: author timelines, for every tier.
 - ``retweets`` by original and author: who retweeted it, so that one retweet of several is shown.
 - ``follower_chunks`` by author: where the followers of a large account are cut (:mod:`.chunks`).
-- ``large_authors``: accounts that have chunks, to be found by whoever reclassifies them.
-- ``author_tiers``: authors whose tweets are pulled when read, or are on the way there or back
+- ``large_accounts``: accounts that have chunks, to be found by whoever reclassifies them.
+- ``tier_states``: authors whose tweets are pulled when read, or are on the way there or back
   (:mod:`.tiers`).
+
+The last two are read whole, so they are kept apart by scope, the unit's name with the log's prefix:
+logs that share a generation, as those of tests do, share nothing but its tables.
 
 Cells are ordered by their own write timestamp, so redelivery, zombies and the order of partitions
 change nothing:
@@ -56,14 +59,14 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             author_id bigint, first_follower_id bigint, active boolean,
             PRIMARY KEY (author_id, first_follower_id))""",
-    "large_authors": """
+    "large_accounts": """
         CREATE TABLE IF NOT EXISTS {table} (
-            shard int, author_id bigint,
-            PRIMARY KEY (shard, author_id))""",
-    "author_tiers": """
+            scope text, shard int, author_id bigint,
+            PRIMARY KEY ((scope, shard), author_id))""",
+    "tier_states": """
         CREATE TABLE IF NOT EXISTS {table} (
-            shard int, author_id bigint, state text, change text,
-            PRIMARY KEY (shard, author_id))""",
+            scope text, author_id bigint, state text, change text,
+            PRIMARY KEY (scope, author_id))""",
 }
 
 NO_REPLY = 0

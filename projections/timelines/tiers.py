@@ -44,15 +44,15 @@ from projections.store import Store
 
 _CHANGING = b"changing:"
 
-_ALL = "SELECT author_id, state, change FROM {author_tiers} WHERE shard = 0"
+_ALL = "SELECT author_id, state, change FROM {tier_states} WHERE scope = ?"
 _ENTER = (
-    "INSERT INTO {author_tiers} (shard, author_id, state, change) VALUES (0, ?, ?, ?) IF NOT EXISTS"
+    "INSERT INTO {tier_states} (scope, author_id, state, change) VALUES (?, ?, ?, ?) IF NOT EXISTS"
 )
 _MOVE = (
-    "UPDATE {author_tiers} SET state = ?, change = ? WHERE shard = 0 AND author_id = ? "
+    "UPDATE {tier_states} SET state = ?, change = ? WHERE scope = ? AND author_id = ? "
     "IF state = ? AND change = ?"
 )
-_LEAVE = "DELETE FROM {author_tiers} WHERE shard = 0 AND author_id = ? IF state = ? AND change = ?"
+_LEAVE = "DELETE FROM {tier_states} WHERE scope = ? AND author_id = ? IF state = ? AND change = ?"
 
 
 class State(StrEnum):
@@ -114,6 +114,7 @@ class Tiers:
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         self._bus = bus
         self._store = store
+        self._scope = keys.unit
         self._key = f"{keys.generation}:{{{keys.unit}-tiers}}:version".encode()
         self._version: bytes | None = None
         self._view = NOBODY
@@ -140,23 +141,25 @@ class Tiers:
         """Returns every author with a state, from the store."""
         return [
             Row(author, State(state), change)
-            for author, state, change in await self._store.execute(_ALL)
+            for author, state, change in await self._store.execute(_ALL, (self._scope,))
         ]
 
     async def enter(self, author: int, state: State) -> Row | None:
         """Gives an author without a state one; None when he has one already."""
         row = Row(author, state, secrets.token_hex(8))
-        return row if await self._change(_ENTER, (author, state, row.change)) else None
+        values = (self._scope, author, state, row.change)
+        return row if await self._change(_ENTER, values) else None
 
     async def move(self, row: Row, state: State) -> Row | None:
         """Takes an author to the next state; None when somebody else has moved him."""
         after = Row(row.author_id, state, secrets.token_hex(8))
-        values = (state, after.change, row.author_id, row.state, row.change)
+        values = (state, after.change, self._scope, row.author_id, row.state, row.change)
         return after if await self._change(_MOVE, values) else None
 
     async def leave(self, row: Row) -> bool:
         """Makes an author an ordinary one; False when somebody else has moved him."""
-        return await self._change(_LEAVE, (row.author_id, row.state, row.change))
+        values = (self._scope, row.author_id, row.state, row.change)
+        return await self._change(_LEAVE, values)
 
     async def touch(self) -> None:
         """Makes every process read the tiers anew."""

@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 @pytest.mark.engines
 @pytest.mark.fault
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("kills", [0, KILLS], ids=["control", "killed"])
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(0, marks=pytest.mark.long, id="control"), pytest.param(KILLS, id="killed")],
+)
 async def test_every_home_timeline_is_the_oracles(
     settings: Settings, tmp_path: Path, kills: int
 ) -> None:

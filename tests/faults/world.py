@@ -33,6 +33,7 @@ USERS = 150
 CELEBRITIES_FROM = 40
 POPULAR_FROM = 20
 SURVEY_S = 2.0
+NEVER_S = 86_400.0
 CONVERGE_S_MAX = 150.0
 PAGE = 100
 
@@ -133,8 +134,17 @@ class World:
 
 
 @asynccontextmanager
-async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[World]:
-    """Topics, workers and a population on running engines; stopped at the end."""
+async def world(
+    settings: Settings, logs: Path, seed: int, *, keeps_tiers: bool = True
+) -> AsyncIterator[World]:
+    """Topics, workers and a population on running engines; stopped at the end.
+
+    Args:
+        settings: The engines.
+        logs: Folder of the workers' output.
+        seed: Of the population.
+        keeps_tiers: Whether the workers promote and demote authors by themselves.
+    """
     chosen = settings.model_copy(
         update={"celebrity_threshold": CELEBRITIES_FROM, "popular_threshold": POPULAR_FROM}
     )
@@ -144,7 +154,7 @@ async def world(settings: Settings, logs: Path, seed: int) -> AsyncIterator[Worl
         "MURMUR_GENERATION": chosen.generation,
         "MURMUR_CELEBRITY_THRESHOLD": str(CELEBRITIES_FROM),
         "MURMUR_POPULAR_THRESHOLD": str(POPULAR_FROM),
-        "MURMUR_TIER_SURVEY_S": str(SURVEY_S),
+        "MURMUR_TIER_SURVEY_S": str(SURVEY_S if keeps_tiers else NEVER_S),
     }
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(chosen))

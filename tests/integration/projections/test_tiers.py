@@ -18,7 +18,14 @@ from secrets import randbits
 import pytest
 
 from events.slices import Record, Slice
-from events.types import Event, TweetDeleted, TweetPosted, UserFollowed, UserUnfollowed
+from events.types import (
+    Event,
+    TimelineOpened,
+    TweetDeleted,
+    TweetPosted,
+    UserFollowed,
+    UserUnfollowed,
+)
 from gateway.queries.home import HomeTimelines
 from projections.positions import AppliedPositions
 from projections.timelines import chunks as chunks_module
@@ -100,14 +107,19 @@ class Scene:
         self.ids = count(self.base + 10_000)
         self.star, self.other = self.base, self.base + 1
         self.fans = [self.base + 10 + number for number in range(FANS)]
-        keys, fan_out = world.keys("timelines"), world.keys("fan-out")
+        # Tiers are kept by unit: this scene's are not those of another test.
+        scope = f"{self.base}-"
+        self.keys, self.fan_out_keys = (
+            world.keys(f"{scope}timelines"),
+            world.keys(f"{scope}fan-out"),
+        )
         self.reader = TimelinesReader(
-            world.bus, world.store, keys, timeline_length=LENGTH, inactive_days=1
+            world.bus, world.store, self.keys, timeline_length=LENGTH, inactive_days=1
         )
         self.timelines = Timelines(
             world.bus,
             world.store,
-            keys,
+            self.keys,
             chunk_log=self.log,
             popular_threshold=POPULAR_FROM,
             timeline_length=LENGTH,
@@ -117,25 +129,25 @@ class Scene:
         self.keeper = Keeper(
             world.bus,
             world.store,
-            keys,
+            self.keys,
             reader=self.reader,
             chunk_log=self.log,
             flow=self.log,
-            timelines=AppliedPositions(world.bus, world.store, keys),
-            fan_out=AppliedPositions(world.bus, world.store, fan_out),
+            timelines=AppliedPositions(world.bus, world.store, self.keys),
+            fan_out=AppliedPositions(world.bus, world.store, self.fan_out_keys),
             settings=KeeperSettings(
                 celebrity_threshold=10, popular_threshold=POPULAR_FROM, read_seconds_max=0.05
             ),
         )
-        self.tiers = Tiers(world.bus, world.store, keys)
+        self.tiers = Tiers(world.bus, world.store, self.keys)
 
     def deliverer(self) -> FanOut:
         world = self.world
         return FanOut(
             world.bus,
             world.store,
-            world.keys("fan-out"),
-            timelines=world.keys("timelines"),
+            self.fan_out_keys,
+            timelines=self.keys,
             chunk_log=self.log,
             timeline_length=LENGTH,
         )
@@ -239,7 +251,7 @@ async def test_no_reader_loses_a_tweet_while_tiers_change(scene: Scene, seed: in
         while changing:
             reader = rng.choice(readers)
             if rng.random() < 0.05:  # lost: rebuilt by the next read
-                key = scene.world.keys("timelines").of(HOME, reader)
+                key = scene.keys.of(HOME, reader)
                 await scene.world.bus.call("DEL", key)
             before = set(seen[reader])  # another look may learn more meanwhile
             found = await scene.home(reader)
@@ -317,6 +329,23 @@ async def test_the_next_keeper_finishes_what_one_began(scene: Scene, state: Stat
         assert await scene.home(fan) == before[::-1]
 
 
+async def test_who_was_seen_keeps_his_timeline_and_nobody_else_gets_one(scene: Scene) -> None:
+    seen, unseen = scene.fans[:2]
+    keys, bus = scene.keys, scene.world.bus
+    await scene.home(seen)
+    await bus.call("PEXPIRE", keys.of(HOME, seen), 60_000)
+    for user in (seen, unseen):
+        opened = TimelineOpened(event_id=next(scene.ids), occurred_at=1, user_id=user)
+        scene.log.write("user-activity", opened)
+    assert await scene.work("user-activity")
+    assert await bus.call("PTTL", keys.of(HOME, seen)) > 80_000_000  # inactive_days is one here
+    posted = scene.tweet(scene.star)
+    await scene.drain()
+    assert await bus.call("EXISTS", keys.of(HOME, unseen)) == 0
+    assert scene.fan_out.deliveries == 1
+    assert await scene.home(unseen) == await scene.home(seen) == [posted]
+
+
 async def test_a_change_by_one_who_keeps_no_more_is_refused(scene: Scene) -> None:
     row = await scene.tiers.enter(scene.star, State.PROMOTING)
     assert row is not None
@@ -390,7 +419,7 @@ async def test_follows_during_a_cut_are_never_lost(
 
     async def cut() -> None:
         for _ in range(4):
-            chunks = Chunks(scene.world.bus, scene.world.store, scene.world.keys("timelines"))
+            chunks = Chunks(scene.world.bus, scene.world.store, scene.keys)
             await chunks.cut(*whole)
             await chunks.followers([whole])
             await asyncio.sleep(rng.random() * 0.01)
@@ -402,7 +431,7 @@ async def test_follows_during_a_cut_are_never_lost(
             await asyncio.sleep(rng.random() * 0.01)
 
     await asyncio.gather(cut(), cut(), follow())
-    chunks = Chunks(scene.world.bus, scene.world.store, scene.world.keys("timelines"))
+    chunks = Chunks(scene.world.bus, scene.world.store, scene.keys)
     await chunks.cut(*whole)
     assert (await chunks.followers([whole]))[whole] == array("q", [*scene.fans, *newcomers])
     page = await scene.reader.graph.follower_page(scene.star, NEWEST, 100)

@@ -1,0 +1,90 @@
+"""Authors promoted and demoted under traffic while workers are killed: timelines are the oracle's.
+
+Real workers, real log. The accounts with the most followers change tier over and over, in both
+directions; workers that push and workers that deliver chunks are killed with -9 meanwhile, in the
+middle of slices and of chunks, and readers keep timelines warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from pathlib import Path
+
+import pytest
+
+from infra import compose
+from infra.settings import Settings
+from projections.base import RetryableError
+from tests.faults.world import World, world
+
+EVENTS = 6_000
+ROUNDS = 6
+AUTHORS = 12
+KILLED = ("fan-out", "timelines")
+logger = logging.getLogger(__name__)
+
+
+@pytest.mark.engines
+@pytest.mark.fault
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(False, marks=pytest.mark.long, id="control"), pytest.param(True, id="killed")],
+)
+async def test_every_timeline_is_the_oracles_across_changes_of_tier(
+    settings: Settings, tmp_path: Path, kills: bool
+) -> None:
+    seed = random.randrange(1 << 32)
+    logger.warning("seed %d", seed)
+    chance = random.Random(seed)
+    async with world(settings, tmp_path, seed, keeps_tiers=False) as here:
+        await here.traffic(EVENTS // 2)
+        await here.converge()
+        await here.warm()
+        tasks = [asyncio.create_task(here.read())]
+        changing = asyncio.create_task(_change_tiers(here))
+        chunks = await _chunks(here)
+        for _ in range(ROUNDS):
+            await here.traffic(EVENTS // 2 // ROUNDS)
+            if kills:
+                await asyncio.sleep(chance.uniform(0.0, 0.4))
+                await here.kill(chance.choice(KILLED))
+        changes = await changing
+        await here.converge()
+        for task in tasks:
+            task.cancel()
+        compared, lines = await here.differences()
+        chunks = await _chunks(here) - chunks
+    assert lines == [], f"seed {seed}"
+    assert compared > EVENTS
+    assert changes == 2 * 2 * AUTHORS, "every author went up and down twice"
+    assert chunks > 4 * AUTHORS, f"seed {seed}: {chunks} chunks"
+
+
+async def _chunks(here: World) -> int:
+    """How many chunks have been appended so far."""
+    ends = await here.view.ends(["fan-out"])
+    return sum(ends.values())
+
+
+async def _change_tiers(here: World) -> int:
+    """Promotes and demotes the accounts with the most followers; returns how many changes."""
+    keeper = compose.tier_keeper(here.on)
+    graph = compose.timelines_reader(here.on).graph
+    people = [person.user_id for person in here.appender.simulation.people]
+    counts = await graph.counts(people)
+    authors = sorted(people, key=lambda person: counts[person], reverse=True)[:AUTHORS]
+    changes = 0
+    for change in (keeper.promote, keeper.demote, keeper.promote, keeper.demote):
+        while True:
+            try:
+                await change(authors)
+            except RetryableError as error:
+                logger.warning("again: %s", error)
+                continue
+            break
+        changes += len(authors)
+    await keeper.close()
+    return changes
