@@ -80,6 +80,10 @@ class CollectionsOracle:
             case _:
                 pass  # accounts, tweets and the graph are no part of these sentences
 
+    def lists(self) -> list[int]:
+        """Every list id that was ever created."""
+        return sorted(self._created)
+
     def view(self, list_id: int) -> ListView | None:
         """The list, if it stands."""
         created = self._created.get(list_id)

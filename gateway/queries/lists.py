@@ -192,7 +192,8 @@ class ListQueries:
             top = place.top or (found.tweets[0][0] if found.tweets else 0)
             cursor = Place(found.below, top).seal(self._cursors, request.user_id, route)
         bodies = [tweet.body for _, tweet in found.tweets]
-        return page(bodies, cursor, includes(found.tweets, found.originals, found.users))
+        included = includes(found.tweets, found.originals, found.users)
+        return page(bodies, cursor, included, incomplete=found.incomplete)
 
     @asynccontextmanager
     async def _turn(self, members: int) -> AsyncIterator[None]:

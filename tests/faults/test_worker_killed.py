@@ -37,13 +37,14 @@ async def test_every_home_timeline_is_the_oracles(
         reading = asyncio.create_task(here.read())
         behind = 0
         for _ in range(max(kills, 1)):
-            await here.traffic(EVENTS // 2 // max(kills, 1))
+            traffic = asyncio.create_task(here.traffic(EVENTS // 2 // max(kills, 1)))
             if kills:
-                # Much was appended at once: wherever the worker is, it is in the middle of it.
-                await asyncio.sleep(chance.uniform(0.0, 0.4))
-                unit = chance.choice(sorted(here.workers))
-                behind += (await here.lag.by_unit())[unit] > 0
-                await here.kill(unit)
+                # While events come in, a worker that lags is in the middle of a slice.
+                await asyncio.sleep(chance.uniform(0.1, 0.5))
+                lagging = [unit for unit, lag in (await here.lag.by_unit()).items() if lag]
+                behind += bool(lagging)
+                await here.kill(chance.choice(lagging or sorted(here.workers)))
+            await traffic
         await here.converge()
         reading.cancel()
         compared, lines = await here.differences()

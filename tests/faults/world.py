@@ -27,6 +27,7 @@ from projections.accounts.layout import UserFragment
 from projections.base import RetryableError
 from projections.engagement.read import EngagementReader
 from projections.tweets.layout import TweetFragment
+from tests.faults.collected import collections_different
 from tests.oracle import Oracle, TweetCounts
 
 USERS = 150
@@ -104,7 +105,8 @@ class World:
                 missing = sorted(set(expected) - set(found))[:3]
                 extra = sorted(set(found) - set(expected))[:3]
                 lines.append(f"{user}: {len(expected)}/{len(found)} -{missing} +{extra}")
-        return compared, lines + await self.counts_different(oracle)
+        lines += await self.counts_different(oracle)
+        return compared, lines + await collections_different(self.on, oracle)
 
     async def counts_different(self, oracle: Oracle) -> list[str]:
         """A line for each tweet, deleted ones too, whose counts are not the oracle's."""
