@@ -19,7 +19,24 @@ Commands answer with `X-Event-Position`, the place of their event in the log. A 
 back as `X-Wait-For` is held for at most 5 s until what serves the read has applied it. Commands
 take an `Idempotency-Key`: sent again with the same key, a command is done once and answered as
 before.
+
+While a part of the system is away, what cannot be answered is refused at once: 503, with
+`Retry-After`. What is answered from the caches alone carries `X-Stale: store`, and a page also
+`stale` in its `meta`.
 """
+
+_STALE = {
+    "X-Stale": {
+        "description": "Answered from the caches while the store is away; `store` where it is so.",
+        "schema": {"type": "string", "enum": ["store"]},
+    }
+}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds until it is worth another try.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 
 _HEADERS: dict[str, tuple[str, str]] = {
     "X-Wait-For": (
@@ -56,12 +73,18 @@ def document(routes: Sequence[Route], version: str) -> bytes:
 
 
 def _operation(route: Route) -> dict[str, Any]:
+    success = _content("Success.", "application/json", route.answer)
+    away = _content("A part of the system is away or busy.", MEDIA_TYPE, ProblemBody)
+    away["headers"] = _RETRY_AFTER
+    if route.method == "GET" and route.units:
+        success["headers"] = _STALE
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": route.handler.__qualname__.replace(".", "_"),
         "parameters": _parameters(route),
         "responses": {
-            str(route.status): _content("Success.", "application/json", route.answer),
+            str(route.status): success,
+            **({"503": away} if route.access is not Access.OPEN or route.body else {}),
             "default": _content("What went wrong, and what to do.", MEDIA_TYPE, ProblemBody),
         },
     }

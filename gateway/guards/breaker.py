@@ -6,7 +6,9 @@
 
 - *closed*: every call goes through and is counted in a window. A call is bad when the engine
   failed or did not answer in time, or took ``slow_seconds`` and more. It opens once there are
-  ``bad_min`` bad calls in the window and they are ``bad_share`` of all.
+  ``bad_min`` bad calls in the window and they are ``bad_share`` of all; or, since an engine that is
+  silent is known by the calls that wait for it and not by those that it answered before, once
+  ``bad_in_a_row`` calls were bad with none that was good between.
 - *open*: nothing goes through but probes; whoever asks is told at once when to come again.
 - *half-open*: ``trials_max`` calls at a time go through; ``successes_min`` good ones close it.
 
@@ -41,6 +43,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         bad_min: Bad calls in the window before it opens.
         bad_share: Share of bad calls from which on it opens.
+        bad_in_a_row: So many bad calls open it, whatever was before.
         slow_seconds: A call that took this long is bad, though it was answered.
         trials_max: Calls at a time while half-open.
         successes_min: Good calls that close it.
@@ -48,6 +51,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 
     bad_min: int = 3
     bad_share: float = 0.5
+    bad_in_a_row: int = 5
     slow_seconds: float = float("inf")
     trials_max: int = 4
     successes_min: int = 3
@@ -63,6 +67,7 @@ class Breaker:
     def __init__(self, thresholds: Thresholds) -> None:
         self._at = thresholds
         self._window: deque[list[int]] = deque(maxlen=WINDOW_SECONDS)  # [second, all, bad]
+        self._in_a_row = 0
         self._trials = 0
         self._successes = 0
         self.state = State.CLOSED
@@ -84,6 +89,7 @@ class Breaker:
         """Counts a call that was answered after so many seconds; returns the state after it."""
         if seconds >= self._at.slow_seconds:
             return self.failed(now)
+        self._in_a_row = 0
         if self.state is State.HALF_OPEN:
             self._successes += 1
             if self._successes >= self._at.successes_min:
@@ -98,9 +104,11 @@ class Breaker:
             return self.open()
         if self.state is State.CLOSED:
             self._count(now, 1)
+            self._in_a_row += 1
             made = sum(counter[1] for counter in self._window)
             bad = sum(counter[2] for counter in self._window)
-            if bad >= self._at.bad_min and bad >= self._at.bad_share * made:
+            share = bad >= self._at.bad_min and bad >= self._at.bad_share * made
+            if share or self._in_a_row >= self._at.bad_in_a_row:
                 return self.open()
         return self.state
 
@@ -108,6 +116,7 @@ class Breaker:
         """Opens it; what was counted is forgotten."""
         self.state = State.OPEN
         self._window.clear()
+        self._in_a_row = 0
         return self.state
 
     def probed(self) -> State:

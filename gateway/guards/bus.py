@@ -58,11 +58,11 @@ class GuardedBus(RedisBus):
         try:
             found = await self._bus.calls(commands)
         except RetryableError as error:
-            guard.failed(error)
+            guard.failed(error, began)
             return replies(commands)
         except asyncio.CancelledError:
             if guard.clock() - began >= self._seconds_max:
-                guard.failed(f"no answer within {self._seconds_max:g} s")
+                guard.failed(f"no answer within {self._seconds_max:g} s", began)
             raise
         finally:
             guard.ended()

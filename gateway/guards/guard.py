@@ -88,6 +88,7 @@ class Guard:
         self._probing: asyncio.Task[None] | None = None
         self._suspecting: asyncio.Task[None] | None = None
         self._next_probe_at = 0.0
+        self._changed_at = float("-inf")
         self._shown = metrics.breaker_state.labels(engine)
         self._refused = metrics.breaker_refused.labels(engine)
         self._opened = metrics.breaker_opened.labels(engine)
@@ -143,8 +144,16 @@ class Guard:
         before = self._breaker.state
         self._changed(before, self._breaker.answered(seconds, self.clock()), "it was slow")
 
-    def failed(self, why: object) -> None:
-        """Counts a failure."""
+    def failed(self, why: object, began: float | None = None) -> None:
+        """Counts a failure.
+
+        Args:
+            why: For the log.
+            began: When the call began. What began before the breaker's last change tells nothing
+                that was not known then: an append that times out after the log is back, for one.
+        """
+        if began is not None and began < self._changed_at:
+            return
         before = self._breaker.state
         self._changed(before, self._breaker.failed(self.clock()), why)
 
@@ -184,6 +193,7 @@ class Guard:
         if before is after:
             return
         self._shown.set(after)
+        self._changed_at = self.clock()
         if after is State.OPEN:
             self._opened.inc()
             log.warning("breaker %s: %s -> open: %s", self.engine, before.name.lower(), why)

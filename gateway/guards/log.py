@@ -13,6 +13,7 @@ Bounded by: one append at a time is watched for being late.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from events.errors import BrokerUnreachable, EventsError, OutcomeUnknown
 from events.producer import Headers, Place, ProducerSettings, RecordProducer
@@ -55,7 +56,7 @@ class GuardedProducer(RecordProducer):
         except EventsError:
             guard.ended()
             raise
-        sent.add_done_callback(self._ended)
+        sent.add_done_callback(partial(self._ended, guard.clock()))
         if self._watch is None:
             loop = asyncio.get_running_loop()
             self._watch = loop.call_later(SUSPECT_SECONDS, self._late, sent)
@@ -67,7 +68,7 @@ class GuardedProducer(RecordProducer):
         error.__cause__ = away
         return error
 
-    def _ended(self, sent: asyncio.Future[Place]) -> None:
+    def _ended(self, began: float, sent: asyncio.Future[Place]) -> None:
         self._guard.ended()
         if sent.cancelled():
             return  # the client is gone; what became of it is not known here
@@ -75,7 +76,7 @@ class GuardedProducer(RecordProducer):
         if error is None:
             self._guard.answered(0.0)
         elif isinstance(error, BrokerUnreachable | OutcomeUnknown):
-            self._guard.failed(error)
+            self._guard.failed(error, began)
 
     def _late(self, sent: asyncio.Future[Place]) -> None:
         self._watch = None

@@ -86,7 +86,7 @@ class GuardedStore(Store):
         try:
             return await super().prepare(cql)
         except RetryableError as error:
-            self._guard.failed(error)
+            self._guard.failed(error, began)
             raise
         except asyncio.CancelledError:
             self._cut(began)
@@ -112,7 +112,7 @@ class GuardedStore(Store):
         try:
             rows = await super()._ask(statement)
         except RetryableError as error:
-            self._guard.failed(error)
+            self._guard.failed(error, began)
             raise
         except asyncio.CancelledError:
             self._cut(began)
@@ -124,7 +124,7 @@ class GuardedStore(Store):
         """Counts a call that was cut off: as a failure where it had most of its time."""
         seconds = self._guard.clock() - began
         if seconds > self._seconds_max / 2:
-            self._guard.failed(f"no answer within {seconds:.1f} s")
+            self._guard.failed(f"no answer within {seconds:.1f} s", began)
 
 
 class GuardedStatements(Statements):
@@ -160,16 +160,17 @@ class GuardedStatements(Statements):
             raise StoreUnavailable(str(error)) from error
 
     async def _run(self, cql: str, values: Sequence[Any], serial: bool) -> list[Mapping[str, Any]]:
+        began = self._guard.clock()
         try:
             async with asyncio.timeout(self._seconds_max):
                 rows = await super().run(cql, values, serial=serial)
         except TimeoutError as error:
-            self._guard.failed(error)
+            self._guard.failed(error, began)
             raise StoreUnavailable(
                 f"the store did not answer within {self._seconds_max:g} s"
             ) from error
         except StoreUnavailable as error:
-            self._guard.failed(error)
+            self._guard.failed(error, began)
             raise
         self._guard.answered(0.0)
         return rows

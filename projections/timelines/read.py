@@ -34,7 +34,7 @@ from projections.timelines.explain import Reason, Reasons, Why, ways
 from projections.timelines.graph import Graph
 from projections.timelines.layout import CELEBRITY, HOME, Relations
 from projections.timelines.marked import Window
-from projections.timelines.tiers import Tiers
+from projections.timelines.tiers import Tiers, View
 
 BUILDS_MAX = 16
 """Cold home timelines that one process builds at a time; each is some fifty partitions to read."""
@@ -91,14 +91,28 @@ class TimelinesReader:
         value, known, version = await self._bus.calls_strict(commands)
         # One after the other: where both are warm, neither waits, and two tasks cost more.
         packed = await relations.settle([user_id], [known])
-        tiers = await self._tiers.settle(version)
+        tiers, current = await self._tiers_of(version)
         pushed = marked.window(value, below, wanted)
         home = Home(self, user_id, Relations.unpack(packed[user_id]), tiers.pulled, below, wanted)
+        home.incomplete = not current
         if pushed.floor is None:
             async with self._builds:
                 return await self._rebuilt(home, key)
         home.pushed = pushed
         return home
+
+    async def _tiers_of(self, version: bytes | None) -> tuple[View, bool]:
+        """Returns the tiers, and whether they are current.
+
+        Without the store they are those read last: of an author whose tier has changed since, what
+        is not pushed any more, or not yet, is missing; nothing else comes of it.
+        """
+        try:
+            return await self._tiers.settle(version), True
+        except RetryableError:
+            if self._tiers.last is None:
+                raise
+            return self._tiers.last, False
 
     async def window_of_home(self, user_id: int, below: int, wanted: int) -> Window:
         """Reads on in a cached home timeline."""
@@ -206,7 +220,7 @@ class Home:
         below: Everything at or above this id has been yielded.
         wanted: Candidates per step.
         ways: How it came to the cached candidates; None, and not kept, unless a dict is set.
-        incomplete: The timeline of a celebrity could not be read, and is left out.
+        incomplete: A celebrity's timeline, or who is one, could not be read: some is left out.
     """
 
     def __init__(

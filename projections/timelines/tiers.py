@@ -133,6 +133,11 @@ class Tiers:
             self._view, self._version = view, version
         return self._view
 
+    @property
+    def last(self) -> View | None:
+        """The tiers as they were read last; None before the first time."""
+        return None if self._view is NOBODY else self._view
+
     async def view(self) -> View:
         """Returns the tiers as of now; one round trip where nothing has changed."""
         return await self.settle(await self._bus.call(*self.query()))

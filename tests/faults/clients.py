@@ -15,8 +15,8 @@ import msgspec
 from gateway.answers import HomeTimelinePage
 from gateway.auth import Tokens
 
-READERS = 6
-THINK_S = 0.03
+READERS = 4
+THINK_S = 0.05
 PAUSE_BETWEEN_POSTS_S = 0.25
 TIMEOUT_S = 20.0
 PAGE = 200

@@ -40,6 +40,16 @@ def test_it_opens_by_slowness_though_every_call_is_answered() -> None:
     assert breaker.state is State.OPEN
 
 
+def test_silence_opens_it_however_much_was_answered_before() -> None:
+    breaker = Breaker(AT)
+    for n in range(1_000):
+        breaker.answered(0.01, n / 1_000)
+    for _ in range(AT.bad_in_a_row):
+        assert breaker.state is State.CLOSED
+        breaker.failed(1.0)
+    assert breaker.state is State.OPEN
+
+
 def test_what_is_past_the_window_is_forgotten() -> None:
     breaker = Breaker(AT)
     breaker.failed(0.0)
