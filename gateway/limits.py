@@ -28,7 +28,7 @@ READ_SECONDS_MAX = 4.0
 STORE_SECONDS_MAX = 2.0
 """One statement of the store, retry included; below ``READ_SECONDS_MAX``."""
 
-STORE_SLOW_SECONDS = 1.0
+STORE_SLOW_SECONDS = 1.5
 """A statement that took this long counts as one that failed."""
 
 REDIS_SECONDS_MAX = 1.0

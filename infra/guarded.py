@@ -26,9 +26,10 @@ from infra.compose import Engines
 
 PROBE_SECONDS_MAX = 1.0
 
-STORE = Thresholds(slow_seconds=STORE_SLOW_SECONDS)
-# A slow Redis is not given up: what would be read instead is slower still.
-REDIS = Thresholds()
+STORE = Thresholds(bad_min=5, slow_seconds=STORE_SLOW_SECONDS)
+# A slow Redis is not given up: what would be read instead is slower still. One connection that is
+# lost or overdue fails all that wait for it at once, which is one bad moment and not many.
+REDIS = Thresholds(bad_seconds=0.5)
 # One append that meets no broker is enough: it took seconds to find out.
 LOG = Thresholds(bad_min=1, bad_share=0.0, trials_max=8, successes_min=1)
 

@@ -8,7 +8,8 @@
   failed or did not answer in time, or took ``slow_seconds`` and more. It opens once there are
   ``bad_min`` bad calls in the window and they are ``bad_share`` of all; or, since an engine that is
   silent is known by the calls that wait for it and not by those that it answered before, once
-  ``bad_in_a_row`` calls were bad with none that was good between.
+  ``bad_in_a_row`` calls were bad with none that was good between. One stall fails many calls at
+  the same moment; so the bad calls must come over ``bad_seconds`` at least.
 - *open*: nothing goes through but probes; whoever asks is told at once when to come again.
 - *half-open*: ``trials_max`` calls at a time go through; ``successes_min`` good ones close it.
 
@@ -44,6 +45,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
         bad_min: Bad calls in the window before it opens.
         bad_share: Share of bad calls from which on it opens.
         bad_in_a_row: So many bad calls open it, whatever was before.
+        bad_seconds: Time from the first of the bad calls to the last.
         slow_seconds: A call that took this long is bad, though it was answered.
         trials_max: Calls at a time while half-open.
         successes_min: Good calls that close it.
@@ -52,6 +54,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     bad_min: int = 3
     bad_share: float = 0.5
     bad_in_a_row: int = 5
+    bad_seconds: float = 0.0
     slow_seconds: float = float("inf")
     trials_max: int = 4
     successes_min: int = 3
@@ -68,6 +71,7 @@ class Breaker:
         self._at = thresholds
         self._window: deque[list[int]] = deque(maxlen=WINDOW_SECONDS)  # [second, all, bad]
         self._in_a_row = 0
+        self._bad_since = 0.0
         self._trials = 0
         self._successes = 0
         self.state = State.CLOSED
@@ -104,11 +108,14 @@ class Breaker:
             return self.open()
         if self.state is State.CLOSED:
             self._count(now, 1)
+            if self._in_a_row == 0:
+                self._bad_since = now
             self._in_a_row += 1
+            lasting = now - self._bad_since >= self._at.bad_seconds
             made = sum(counter[1] for counter in self._window)
             bad = sum(counter[2] for counter in self._window)
             share = bad >= self._at.bad_min and bad >= self._at.bad_share * made
-            if share or self._in_a_row >= self._at.bad_in_a_row:
+            if lasting and (share or self._in_a_row >= self._at.bad_in_a_row):
                 return self.open()
         return self.state
 

@@ -9,7 +9,10 @@ What a fault does:
 - ``cut()``: connections are reset, and new ones too, as of an engine that was killed;
 - ``silence()``: connections stay, nothing goes through in either direction, as of a network that
   swallows packets. What is held back goes on at ``heal()``, as TCP would send it again;
+- ``deafen()``: the same of what the engine answers; what it is sent arrives;
 - ``slow(seconds)``: every byte comes that much later in each direction, and none is lost.
+
+It has a thread and a loop of its own, so that a test that is busy is not a slow engine.
 
 Bounded by: what a silent connection is sent piles up to ``HELD_BYTES_MAX``; then it is not read.
 """
@@ -17,8 +20,9 @@ Bounded by: what a silent connection is sent piles up to ``HELD_BYTES_MAX``; the
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 CHUNK_BYTES = 65_536
 HELD_BYTES_MAX = 64 * CHUNK_BYTES
@@ -38,9 +42,13 @@ class Proxy:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._announced = announced
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
-        self._open = asyncio.Event()
-        self._open.set()
+        self._asking, self._answering = asyncio.Event(), asyncio.Event()
+        self._asking.set()
+        self._answering.set()
         self._cut = False
         self._seconds = 0.0
         self.accepted = 0
@@ -51,11 +59,27 @@ class Proxy:
         """Where clients connect."""
         return f"127.0.0.1:{self.port}"
 
-    async def start(self) -> asyncio.Server:
+    async def start(self) -> None:
         """Listens."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+        self._thread.start()
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._listen(), self._loop))
+
+    async def stop(self) -> None:
+        """Stops listening, and resets what is connected."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._end(), self._loop))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.to_thread(self._thread.join)
+        self._loop.close()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._reset()
+        await asyncio.gather(*self._links, return_exceptions=True)
 
     def cut(self) -> None:
         """Resets connections, those that come included."""
@@ -64,7 +88,12 @@ class Proxy:
 
     def silence(self) -> None:
         """Lets nothing through."""
-        self._open.clear()
+        self._on_loop(self._asking.clear)
+        self._on_loop(self._answering.clear)
+
+    def deafen(self) -> None:
+        """Lets no answer through."""
+        self._on_loop(self._answering.clear)
 
     def slow(self, seconds: float) -> None:
         """Delays what goes through."""
@@ -74,16 +103,23 @@ class Proxy:
         """Ends every fault."""
         self._cut = False
         self._seconds = 0.0
-        self._open.set()
+        self._on_loop(self._asking.set)
+        self._on_loop(self._answering.set)
 
     def reset(self) -> None:
         """Resets the connections that there are."""
+        self._on_loop(self._reset)
+
+    def _reset(self) -> None:
         for link in self._links:
             link.cancel()
 
+    def _on_loop(self, do: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(do)
+
     def _rewriting(self) -> Rewrite:
         if self._announced is None:
-            return lambda data: data
+            return _as_it_is
         theirs, ours = self._announced(self._port), self._announced(self.port)
         return lambda data: data.replace(theirs, ours)
 
@@ -102,8 +138,10 @@ class Proxy:
             engine_reader, engine_writer = await asyncio.open_connection(self._host, self._port)
             writers.append(engine_writer)
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._carry(reader, engine_writer, lambda data: data))
-                both.create_task(self._carry(engine_reader, writer, self._rewriting()))
+                both.create_task(self._carry(reader, engine_writer, self._asking, _as_it_is))
+                both.create_task(
+                    self._carry(engine_reader, writer, self._answering, self._rewriting())
+                )
         except* (ConnectionError, EOFError):
             pass  # either side went away: so does the link
         finally:
@@ -111,7 +149,11 @@ class Proxy:
                 one.transport.abort()
 
     async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, rewrite: Rewrite
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        gate: asyncio.Event,
+        rewrite: Rewrite,
     ) -> None:
         """Carries one direction; each chunk is due a while after it came."""
         held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(HELD_BYTES_MAX // CHUNK_BYTES)
@@ -121,7 +163,7 @@ class Proxy:
             while True:
                 due, data = await held.get()
                 await asyncio.sleep(max(0.0, due - loop.time()))
-                await self._open.wait()
+                await gate.wait()
                 sink.write(rewrite(data))
                 await sink.drain()
 
@@ -131,6 +173,10 @@ class Proxy:
                 await held.put((loop.time() + self._seconds, data))
             delivering.cancel()
         raise EOFError
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
 
 
 def kafka_port(port: int) -> bytes:
@@ -149,11 +195,8 @@ async def proxied(
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of an engine; gone at the end."""
     proxy = Proxy(address, announced)
-    server = await proxy.start()
+    await proxy.start()
     try:
         yield proxy
     finally:
-        server.close()
-        proxy.reset()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*proxy._links, return_exceptions=True)
+        await proxy.stop()

@@ -53,7 +53,7 @@ async def town(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Asy
 FAULTS: dict[str, tuple[str, Callable[[Proxy], None]]] = {
     "store-cut": ("store", lambda proxy: proxy.cut()),
     "store-silent": ("store", lambda proxy: proxy.silence()),
-    "store-slow": ("store", lambda proxy: proxy.slow(0.7 * STORE_SLOW_SECONDS)),
+    "store-slow": ("store", lambda proxy: proxy.slow(0.55 * STORE_SLOW_SECONDS)),
     "redis-cut": ("redis", lambda proxy: proxy.cut()),
     "redis-silent": ("redis", lambda proxy: proxy.silence()),
     "log-cut": ("log", lambda proxy: proxy.cut()),

@@ -15,8 +15,8 @@ from events.position import Position
 from events.reader import ReadRecord
 from events.types import TweetLiked, UserRegistered, from_object, topic_of
 from schemas import catalog
+from tests.faults.proxy import kafka_port, proxied
 from tests.integration.events.conftest import Events
-from tests.integration.events.proxy import proxied
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 
@@ -105,16 +105,16 @@ async def test_a_broker_that_is_not_there_means_that_nothing_was_sent(events: Ev
 async def test_a_lost_answer_is_unknown_and_the_retry_appends_the_same_event(
     events: Events,
 ) -> None:
-    async with proxied(events.settings.kafka_bootstrap) as proxy:
-        log = await events.open_log(bootstrap=proxy.bootstrap, delivery_ms_max=4_000)
+    async with proxied(events.settings.kafka_bootstrap, kafka_port) as proxy:
+        log = await events.open_log(bootstrap=proxy.address, delivery_ms_max=4_000)
         await log.append(liked(1))
         key = str(uuid.uuid4())
-        proxy.deaf = True
+        proxy.deafen()
         with pytest.raises(OutcomeUnknown) as caught:
             await log.append(liked(2), idempotency_key=key, command=b"like")
         assert caught.value.idempotency_key == key
-        proxy.deaf = False
-        proxy.drop_links()
+        proxy.reset()
+        proxy.heal()
         again = await _until_it_answers(log, key)
     read = await records_of(events, "engagements")
     twos = [record for record in read if record.event == liked(2)]
@@ -137,9 +137,9 @@ async def _until_it_answers(log: Log, key: str) -> Position:
 
 
 async def test_after_an_outage_what_was_never_sent_is_told_from_what_was(events: Events) -> None:
-    async with proxied(events.settings.kafka_bootstrap) as proxy:
-        log = await events.open_log(bootstrap=proxy.bootstrap, delivery_ms_max=1_000)
-        proxy.deaf = True
+    async with proxied(events.settings.kafka_bootstrap, kafka_port) as proxy:
+        log = await events.open_log(bootstrap=proxy.address, delivery_ms_max=1_000)
+        proxy.deafen()
         with pytest.raises(BrokerUnreachable):
             await log.append(liked(9))
     assert await records_of(events, "engagements") == []

@@ -50,6 +50,16 @@ def test_silence_opens_it_however_much_was_answered_before() -> None:
     assert breaker.state is State.OPEN
 
 
+def test_many_failures_of_one_moment_are_one_stall() -> None:
+    breaker = Breaker(Thresholds(bad_seconds=0.5))
+    for _ in range(100):
+        assert breaker.failed(1.0) is State.CLOSED
+    assert breaker.failed(1.4) is State.CLOSED
+    breaker.answered(0.01, 1.4)
+    assert breaker.failed(1.5) is State.CLOSED
+    assert breaker.failed(2.0) is State.OPEN
+
+
 def test_what_is_past_the_window_is_forgotten() -> None:
     breaker = Breaker(AT)
     breaker.failed(0.0)
