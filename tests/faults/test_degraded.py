@@ -122,7 +122,7 @@ def check_reads(fault: str, during: list[Told], began: float, at_once: float) ->
     served = [one for one in homes if one.status == 200]
     slowest, slowest_settled = p99(reads), p99(settled)
     assert slowest <= READ_SECONDS_MAX + at_once
-    # A breaker that opens by slowness lets through what is slow, and the store is slower than Redis.
+    # A breaker that opens by slowness lets through what is slow; the store is slower than Redis.
     if fault != "store-slow" and engine != "redis":
         assert slowest_settled <= at_once
     for one in reads:
