@@ -66,6 +66,7 @@ class _Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[_Batch] = deque()
+        self._outgoing: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
@@ -133,8 +134,16 @@ class _Link(asyncio.Protocol):
         pack = hiredis.pack_command
         # hiredis takes a tuple of any length; its stub says of one.
         packed = [pack(tuple(command)) for command in commands]  # type: ignore[arg-type]
-        self._transport.write(b"".join(packed))
+        if not self._outgoing:
+            loop.call_soon(self._flush)
+        self._outgoing += packed
         return await batch.future
+
+    def _flush(self) -> None:
+        """Writes what was sent in this turn of the loop together: a system call costs most."""
+        if self.closed is None and self._transport is not None:
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
 
     def _watch(self) -> None:
         """Closes a link whose oldest batch is overdue; otherwise looks again when it would be."""

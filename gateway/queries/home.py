@@ -358,12 +358,12 @@ class _View(Generic[T, U]):
             return
         tweets = await self._known(self._tweets.get(candidates))  # 2
         relations = self._home.relations
-        kept = [
-            (tweet_id, tweets[tweet_id])
-            for tweet_id in candidates
-            if tweet_id in tweets and self._author_shown(tweets[tweet_id], relations)
-        ]
-        await self._learn(kept)  # 3
+        kept, authors, originals = self._kept(candidates, tweets, relations)
+        await self._learn(authors, originals)  # 3
+        if not originals:
+            people = self._people
+            self.shown += [pair for pair in kept if pair[1].author_id in people]
+            return
         visible = [(tweet_id, tweet) for tweet_id, tweet in kept if self._visible(tweet, relations)]
         repeated = await self._repeated(visible)  # 4
         for tweet_id, tweet in visible:
@@ -382,25 +382,44 @@ class _View(Generic[T, U]):
             self.incomplete = True
             return partly.found
 
-    def _author_shown(self, tweet: Tweet, relations: Relations) -> bool:
-        """Applies the filters that need nothing but the tweet and the reader's relations."""
-        reader, author = self._home.user_id, tweet.author_id
-        if author != reader and (
-            author not in relations.following
-            or author in relations.blocked
-            or author in relations.muted
-        ):
-            return False
-        if not tweet.reply_to_id:
-            return True
-        target = tweet.reply_to_user_id
-        return target in (reader, author) or target in relations.following
+    def _kept(
+        self, candidates: Sequence[int], tweets: Mapping[int, T], relations: Relations
+    ) -> tuple[list[tuple[int, T]], set[int], set[int]]:
+        """Applies the filters that need nothing but the tweets and the reader's relations.
 
-    async def _learn(self, kept: Sequence[tuple[int, T]]) -> None:
+        In one loop, since every read pays for it.
+
+        Returns:
+            What they leave, with its authors and the originals of its retweets.
+        """
+        reader, following = self._home.user_id, relations.following
+        blocked, muted = relations.blocked, relations.muted
+        kept: list[tuple[int, T]] = []
+        authors: set[int] = set()
+        originals: set[int] = set()
+        for tweet_id in candidates:
+            tweet = tweets.get(tweet_id)
+            if tweet is None:
+                continue
+            author = tweet.author_id
+            if author != reader and (
+                author not in following or author in blocked or author in muted
+            ):
+                continue
+            if tweet.reply_to_id:
+                target = tweet.reply_to_user_id
+                if target not in (reader, author) and target not in following:
+                    continue
+            if tweet.retweet_of_id:
+                originals.add(tweet.retweet_of_id)
+            authors.add(author)
+            kept.append((tweet_id, tweet))
+        return kept, authors, originals
+
+    async def _learn(self, authors: set[int], originals: set[int]) -> None:
         """Reads originals and authors; the originals' authors follow where they are not known."""
-        originals = {tweet.retweet_of_id for _, tweet in kept if tweet.retweet_of_id}
-        authors = {tweet.author_id for _, tweet in kept} - self._people.keys()
-        originals -= self._originals.keys()
+        authors = authors - self._people.keys()
+        originals = originals - self._originals.keys()
         if not originals:
             self._people.update(await self._known(self._users.get(authors)))
             return

@@ -5,12 +5,16 @@ page of 20 with its authors. Beside it ``bare_home``: a bare ASGI loop that send
 to the same Redis from the same server. Each is measured in turns, alone on the machine but for
 Redis and the load generator; the best of ``ROUNDS`` counts, as other load only ever takes away.
 
+Cold: the reader's cached timeline and relations are deleted before each of his reads, four readers
+at a time. Past 800: pages whose cursor is below what is cached, read from the store.
+
 Latency at half load is measured in an open loop, from when a request was due.
 ``BENCH_SECONDS`` (default 5) sets the length of each measurement.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -20,6 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 
@@ -34,6 +39,8 @@ from infra.gateway import open_tokens
 from infra.prepare import prepare_on
 from infra.settings import Settings, load
 from infra.stack import ports
+from projections.timelines.layout import HOME
+from projections.timelines.unit import NAME as TIMELINES
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.http_load import Answered, Load, run_load
 
@@ -42,6 +49,9 @@ AUTHORS = 200
 FOLLOWED = 50
 TWEETS_EACH = 20
 CONNECTIONS = 32
+COLD_READERS, COLD_AT_ONCE = 400, 4
+DEEP_READERS = 40
+PATH = "/api/timeline/home"
 SLICE_RECORDS = 1_000
 ROUNDS = 3
 READY_SECONDS_MAX = 60.0
@@ -122,10 +132,11 @@ async def run() -> list[Figure]:
         people = population()
         async with compose.engines(settings) as on:
             await populate(on, people)
-        return await _measure(settings, people.readers, Path(folder))
+            return await _measure(on, people.readers, Path(folder))
 
 
-async def _measure(settings: Settings, readers: Sequence[int], folder: Path) -> list[Figure]:
+async def _measure(on: Engines, readers: Sequence[int], folder: Path) -> list[Figure]:
+    settings = on.settings
     tokens = open_tokens(settings)
     async with _gateway(settings, folder) as gateway, _bare(settings, folder) as bare:
         ours = Served(*gateway, [_request(reader, tokens) for reader in readers])
@@ -138,6 +149,10 @@ async def _measure(settings: Settings, readers: Sequence[int], folder: Path) -> 
         for _ in range(ROUNDS):
             await ours.load_at(half_rate)
             await limit.load_at(half_rate)
+        cold = await _cold(on, ours, readers[:COLD_READERS])
+        deep = Served(*gateway, await _deep_requests(ours))
+        await deep.saturate()
+        await deep.load_at(deep.best.per_second / 2)
     best, beside = ours.best, limit.best
     half, beside_half = ours.calmest, limit.calmest
     return [
@@ -147,7 +162,67 @@ async def _measure(settings: Settings, readers: Sequence[int], folder: Path) -> 
         _latency("home_reads p99, saturated", best.p99_ms, beside.p99_ms),
         _latency("home_reads p50, half load", half.p50_ms, beside_half.p50_ms),
         _latency("home_reads p99, half load", half.p99_ms, beside_half.p99_ms, limit=20.0),
+        *cold,
+        Figure("home_reads past 800", deep.best.per_second, "reads/s"),
+        Figure("home_reads past 800, CPU", deep.cpu_us, "µs/read"),
+        Figure("home_reads past 800, p50 at half load", deep.calmest.p50_ms, "ms"),
+        Figure("home_reads past 800, p99 at half load", deep.calmest.p99_ms, "ms"),
     ]
+
+
+async def _cold(on: Engines, served: Served, readers: Sequence[int]) -> list[Figure]:
+    """Reads whose timeline and relations Redis has just lost."""
+    keys = on.keys(TIMELINES)
+    left = list(zip(readers, served.requests, strict=False))
+    took_ms: list[float] = []
+    async with _client(served) as client:
+
+        async def read_on() -> None:
+            while left:
+                reader, request = left.pop()
+                lost = [keys.of(HOME, reader), keys.of("relations", reader)]
+                await on.bus.calls_strict([("DEL", key) for key in lost])
+                began = time.perf_counter()
+                await _page(client, request, 20)
+                took_ms.append((time.perf_counter() - began) * 1e3)
+
+        before = served.cpu_seconds()
+        await asyncio.gather(*(read_on() for _ in range(COLD_AT_ONCE)))
+        spent = served.cpu_seconds() - before
+    took_ms.sort()
+    return [
+        Figure("home_reads cold, CPU", spent / len(took_ms) * 1e6, "µs/read"),
+        Figure("home_reads cold, p50", took_ms[len(took_ms) // 2], "ms"),
+        Figure("home_reads cold, p99", took_ms[len(took_ms) * 99 // 100], "ms"),
+    ]
+
+
+async def _deep_requests(served: Served) -> list[str]:
+    """Requests for the page after the 800 newest entries, of some of the readers."""
+    found = []
+    async with _client(served) as client:
+        for request in served.requests[:DEEP_READERS]:
+            cursor = ""
+            for _ in range(800 // 200):
+                meta = await _page(client, request, 200, cursor)
+                cursor = f"&cursor={meta['next_cursor']}"
+            found.append(request.replace(PATH, f"{PATH}?count=20{cursor}"))
+    return found
+
+
+def _client(served: Served) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}", timeout=30)
+
+
+async def _page(
+    client: httpx.AsyncClient, request: str, count: int, cursor: str = ""
+) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {request.rpartition(' ')[2]}"}
+    answer = await client.get(f"{PATH}?count={count}{cursor}", headers=headers)
+    if answer.status_code != 200 or answer.json()["meta"]["result_count"] != count:
+        raise RuntimeError(f"not a full page: {answer.text[:300]}")
+    meta: dict[str, Any] = answer.json()["meta"]
+    return meta
 
 
 class Served:
@@ -178,11 +253,15 @@ class Served:
 
     async def saturate(self) -> None:
         """Measures one round of as many requests as are answered."""
-        before = _cpu_seconds(self._pid)
+        before = self.cpu_seconds()
         found = await _load(self.port, self.requests)
-        spent = _cpu_seconds(self._pid) - before
+        spent = self.cpu_seconds() - before
         self.cpu_us = min(self.cpu_us, spent / found.total * 1e6)
         self._saturated.append(found)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the process since it began."""
+        return _cpu_seconds(self._pid)
 
     async def load_at(self, rate: float) -> None:
         """Measures one round at a rate, in requests a second."""
@@ -200,10 +279,7 @@ def _latency(name: str, value: float, bare: float, limit: float | None = None) -
 
 
 def _request(reader: int, tokens: Tokens) -> str:
-    return (
-        f"GET /api/timeline/home HTTP/1.1\r\nHost: bench\r\n"
-        f"Authorization: Bearer {tokens.issue(reader)}"
-    )
+    return f"GET {PATH} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {tokens.issue(reader)}"
 
 
 async def _load(port: int, requests: list[str], rate: float = 0.0) -> Answered:
@@ -216,15 +292,9 @@ async def _load(port: int, requests: list[str], rate: float = 0.0) -> Answered:
 
 async def _warm(served: Served) -> None:
     """Reads every timeline once: afterwards no request reaches the store."""
-    url = f"http://127.0.0.1:{served.port}"
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with _client(served) as client:
         for request in served.requests:
-            token = request.rpartition(" ")[2]
-            answer = await client.get(
-                "/api/timeline/home", headers={"authorization": f"Bearer {token}"}
-            )
-            if answer.status_code != 200 or answer.json()["meta"]["result_count"] != 20:
-                raise RuntimeError(f"not a full page: {answer.text[:300]}")
+            await _page(client, request, 20)
 
 
 def _env(settings: Settings, folder: Path) -> dict[str, str]:
