@@ -7,6 +7,7 @@ The exit status is the worker's own (see `streams.errors`); the last line on std
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -29,6 +30,10 @@ from streams.settings import WorkerSettings
 from streams.worker import run_worker
 
 log = logging.getLogger("murmur.worker")
+
+
+YOUNG_MAX = 100_000
+"""Objects made and not freed before the collector looks at them: some slices."""
 
 
 class Deliveries(Collector):
@@ -59,6 +64,17 @@ async def run(unit_name: str, metrics_port: int) -> int:
         return Restart.exit_code
 
 
+def collect_seldom() -> None:
+    """Has the cyclic collector run a hundredth as often, and past what lives for ever.
+
+    A slice is thousands of records that live until it is applied. By default every 700 of them
+    begin a collection that finds nothing; that was a third of the CPU of counting likes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_MAX)
+
+
 async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int) -> int:
     if isinstance(unit, Timelines | FanOut):
         REGISTRY.register(Deliveries(unit))
@@ -72,6 +88,7 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
         metrics_port=metrics_port,
     )
     decoder = compose.reader_codec(on)
+    collect_seldom()
     if not isinstance(unit, FanOut):
         return await run_worker(worker, unit, decoder, stop)
     keeper = compose.tier_keeper(on)

@@ -29,6 +29,7 @@ from events.registry import Registry
 from events.slices import Slice
 from infra import compose
 from infra.settings import Settings, load
+from infra.worker import collect_seldom
 from projections.engagement.unit import Engagement
 from projections.keys import Keys
 from schemas import catalog
@@ -83,6 +84,7 @@ async def worker(settings: Settings, generation: str, topic: str, events: int, l
         unit.clock = Clock(events)
         async with httpx.AsyncClient() as client:
             codec = Codec({}, Registry(settings.registry_url, client))
+            collect_seldom()  # as every worker process
             prefix = topic.removesuffix("engagements")
             worker_settings = WorkerSettings(
                 settings.kafka_bootstrap,
