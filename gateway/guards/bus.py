@@ -51,6 +51,8 @@ class GuardedBus(RedisBus):
         Raises:
             RetryableError: Redis is away and one of the commands needs it.
         """
+        if not commands:
+            return []  # nothing was asked, so nothing is learnt of the engine
         guard = self._guard
         if not guard.admit():
             return replies(commands)

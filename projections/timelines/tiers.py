@@ -39,6 +39,7 @@ from enum import StrEnum
 import msgspec
 
 from projections.bus import Command, RedisBus
+from projections.flights import Flights
 from projections.keys import Keys
 from projections.store import Store
 
@@ -118,6 +119,7 @@ class Tiers:
         self._key = f"{keys.generation}:{{{keys.unit}-tiers}}:version".encode()
         self._version: bytes | None = None
         self._view = NOBODY
+        self._reading: Flights[str, list[Row]] = Flights()
 
     def query(self) -> Command:
         """Returns the command that reads the version, to share a round trip with others."""
@@ -129,7 +131,8 @@ class Tiers:
             await self._bus.call("SET", self._key, secrets.token_hex(8), "NX")
             version = await self._bus.call("GET", self._key)
         if version is None or version != self._version or version.startswith(_CHANGING):
-            view = view_of(await self.rows())
+            # All who meet a new version at once share a reading that begins after they looked.
+            view = view_of(await self._reading.run("all", self.rows))
             self._view, self._version = view, version
         return self._view
 
