@@ -239,7 +239,10 @@ async def test_redis_away_is_read_past_and_nothing_is_filled(engine: Engine, gua
     assert redis.values == {cache.key(1): b"fact 1"}
 
 
-async def test_what_asks_nothing_says_nothing_of_the_engine(engine: Engine, guard: Guard) -> None:
+async def test_what_asks_nothing_says_nothing_of_the_engine(
+    engine: Engine, metrics: GatewayMetrics
+) -> None:
+    guard = Guard("redis", Thresholds(bad_min=100, bad_in_a_row=5), engine.probe, metrics)
     bus = GuardedBus(FakeRedis(engine), guard, seconds_max=SECONDS_MAX)
     engine.mode = "fails"
     for _ in range(5):
@@ -247,6 +250,7 @@ async def test_what_asks_nothing_says_nothing_of_the_engine(engine: Engine, guar
         assert await bus.calls([("GET", b"{1}:x")]) == [None]
         assert await bus.calls([]) == []
     assert guard.away
+    await guard.close()
 
 
 async def test_without_redis_nobody_builds_a_timeline_and_unknown_commands_are_refused(
