@@ -294,9 +294,13 @@ class Home:
 
     async def _store_step(self) -> list[int]:
         merge: Merge = await self._reader.authors.merge(self.authors, self.below, self.wanted)
+        ids = [entry.tweet_id for entry in merge.entries]
         self.below = merge.floor
-        self._done = merge.floor == 0
-        return [entry.tweet_id for entry in merge.entries]
+        if len(ids) > self.wanted:  # a merge that reached the end of many authors has read far more
+            ids = ids[: self.wanted]
+            self.below = ids[-1]
+        self._done = self.below == 0
+        return ids
 
 
 def _reach(window: Window) -> int:
