@@ -12,7 +12,7 @@ from typing import Protocol
 from events.log import Appended
 from events.position import Position
 from events.types import Event
-from gateway.queries.home import HomePage
+from gateway.queries.view import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.collections.layout import ListFragment
 from projections.listing import Page

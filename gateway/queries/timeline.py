@@ -20,7 +20,7 @@ from gateway.http import Request, Response
 from gateway.openings import Openings
 from gateway.pages import Extra, page, page_count
 from gateway.problems import Problem, bad_request
-from gateway.queries.home import HomePage
+from gateway.queries.view import HomePage
 from gateway.queries.visible import includes
 from gateway.services import Home
 from projections.accounts.layout import UserFragment

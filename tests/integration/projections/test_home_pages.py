@@ -19,7 +19,8 @@ import pytest
 
 from events.slices import Record, Slice
 from events.types import Event, TweetDeleted, TweetPosted, UserFollowed, UserUnfollowed, topic_of
-from gateway.queries.home import MISSED_MAX, HomePage, HomeTimelines
+from gateway.queries.home import MISSED_MAX, HomeTimelines
+from gateway.queries.view import HomePage
 from projections.timelines.authors import NEWEST
 from projections.timelines.layout import CELEBRITY, HOME
 from projections.timelines.read import TimelinesReader

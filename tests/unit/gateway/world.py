@@ -26,7 +26,7 @@ from gateway.health import Check
 from gateway.http import Request, Response
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
-from gateway.queries.home import HomePage
+from gateway.queries.view import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.engagement.layout import Counts, metrics_json
 from projections.fragments import rfc3339
