@@ -41,7 +41,7 @@ from projections.keys import Keys
 from projections.positions import AppliedPositions
 from projections.store import Store
 from projections.timelines.fan_out import NAME as FAN_OUT
-from projections.timelines.fan_out import FanOut
+from projections.timelines.fan_out import SLICE_CHUNKS_MAX, FanOut
 from projections.timelines.keeper import Keeper, KeeperSettings
 from projections.timelines.read import TimelinesReader
 from projections.timelines.unit import NAME as TIMELINES
@@ -242,7 +242,7 @@ UNITS: dict[str, Callable[[Engines], Unit]] = {
 }
 """The units there are, by name."""
 
-SLICE_RECORDS_MAX = {ENGAGEMENT: RECORDS_MAX}
+SLICE_RECORDS_MAX = {ENGAGEMENT: RECORDS_MAX, FAN_OUT: SLICE_CHUNKS_MAX}
 """Records in one slice, of units that want others than the usual number."""
 
 

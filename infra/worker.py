@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 
 import uvloop
 from prometheus_client import REGISTRY
@@ -23,11 +22,14 @@ from prometheus_client.registry import Collector
 from infra import compose, settings
 from infra.compose import Engines
 from projections.base import RetryableError, Unit
-from projections.timelines.fan_out import SLICE_CHUNKS_MAX, FanOut
+from projections.timelines.fan_out import FanOut
 from projections.timelines.unit import Timelines
 from streams.errors import OperatorNeeded, Restart
 from streams.settings import WorkerSettings
 from streams.worker import run_worker
+
+BACKGROUND_NICENESS = 5
+"""Of the processes that deliver chunks."""
 
 log = logging.getLogger("murmur.worker")
 
@@ -91,12 +93,13 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
     collect_seldom()
     if not isinstance(unit, FanOut):
         return await run_worker(worker, unit, decoder, stop)
+    # What is long anyway gives way to what is short where they share a machine.
+    os.nice(BACKGROUND_NICENESS)
     keeper = compose.tier_keeper(on)
     keeping = asyncio.create_task(keeper.run())
     keeping.add_done_callback(_told)
     try:
-        chunks = replace(worker, slice_records_max=SLICE_CHUNKS_MAX)
-        return await run_worker(chunks, unit, decoder, stop)
+        return await run_worker(worker, unit, decoder, stop)
     finally:
         keeping.cancel()
         await keeper.close()

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from projections.keys import Keys
     from projections.store import Store
 
-ARGUMENTS_PER_CALL_MAX = 6_000
-"""Keys and arguments of one script call: 3,000 to 6,000 deliveries at about 1 µs of Redis keep it
-near 6 ms, so that a reader behind it waits no longer."""
+ARGUMENTS_PER_CALL_MAX = 2_000
+"""Keys and arguments of one script call: 1,000 to 2,000 deliveries at 1 to 3 µs of Redis keep it
+under about 5 ms, so that nobody behind it waits longer; a call more costs some 20 µs."""
 
 POSITIONS_TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (

@@ -31,7 +31,7 @@ MARKER_BYTES, ID_BYTES = 13, 8
 _FLOOR_END = 9
 COMPLETE, BUILDING = b"F", b"B"
 
-TIMELINES_PER_EFFECT_MAX = 2_000
+TIMELINES_PER_EFFECT_MAX = 1_000
 """Timelines in one operation; an APPEND and what surrounds it take about 1 µs of Redis."""
 
 _COLLECT = EFFECTS.name("murmur_collect")

@@ -24,6 +24,8 @@ from projections.timelines.unit import NAME
 TEXT = "a tweet of ordinary length, as people write them every day of the year"
 BURST = 2_000
 POLL_SECONDS = 0.005
+LOOK_SECONDS = 0.02
+"""Between two looks at a timeline; more often, the looking itself is the load."""
 COLD_MARKER = marked.COMPLETE + bytes(marked.MARKER_BYTES - 1)
 """The marker of a timeline that is complete from the beginning, and empty."""
 
@@ -125,7 +127,7 @@ async def until_seen(on: Engines, reader: int, tweet_id: int, seconds: float) ->
     while wanted not in (await on.bus.call("GET", key) or b""):
         if time.monotonic() > deadline:
             raise RuntimeError(f"tweet {tweet_id} was not visible within {seconds:g} s")
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def entries(on: Engines, readers: Sequence[int]) -> int:
