@@ -228,7 +228,7 @@ class Guard:
                     await self._probe()
             except Exception as error:
                 # Whatever it was, the engine does not work; the reason is in the log.
-                self._changed(before, self._breaker.failed(self.clock()), repr(error))
+                self.failed(repr(error))
                 pause = min(2 * pause, PROBE_SECONDS_MAX)
                 continue
             pause = PROBE_SECONDS_MIN

@@ -102,8 +102,10 @@ class GuardedStore(Store):
         except RetryableError:
             if self._guard.away or not self._budget.take():
                 raise
+            await asyncio.sleep(RETRY_PAUSE_SECONDS * random.uniform(0.5, 1.5))
+            if self._guard.away:  # it opened in the pause
+                raise
         self._metrics.store_retries.inc()
-        await asyncio.sleep(RETRY_PAUSE_SECONDS * random.uniform(0.5, 1.5))
         return await super().execute(cql, values)
 
     async def _ask(self, statement: Any) -> list[Row]:

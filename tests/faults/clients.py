@@ -6,7 +6,8 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -19,6 +20,8 @@ READERS = 4
 THINK_S = 0.05
 PAUSE_BETWEEN_POSTS_S = 0.25
 TIMEOUT_S = 20.0
+TOLD_S_MAX = 90.0
+"""For some dozens of answers, of a machine that has much else to do."""
 PAGE = 200
 
 
@@ -47,6 +50,15 @@ class Told:
     @property
     def status(self) -> int:
         return self.answer.status_code
+
+    @property
+    def ended(self) -> float:
+        return self.began + self.seconds
+
+    @property
+    def asked_for(self) -> int:
+        """The id in the path of a tweet or a user."""
+        return int(self.answer.url.path.rpartition("/")[2])
 
     @property
     def stale(self) -> bool:
@@ -85,12 +97,29 @@ class Clients:
     async def post(self, user: int, text: str, key: str) -> Told:
         return await self.ask("post", user, "/api/tweets", text=text, key=key)
 
-    async def run(self, stop: asyncio.Event, tag: str) -> None:
-        """Reads and posts until ``stop``; every answer is kept in ``told``."""
+    @asynccontextmanager
+    async def running(self, tag: str) -> AsyncIterator[None]:
+        """Reads and posts meanwhile; every answer is kept in ``told``."""
+        self.told = []
+        stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(READERS):
                 group.create_task(self._read(stop))
             group.create_task(self._write(stop, tag))
+            try:
+                yield
+            finally:
+                stop.set()
+
+    async def until_told(self, reads: int, posts: int, since: float) -> None:
+        """Returns once so many were answered of what began after ``since``."""
+        async with asyncio.timeout(TOLD_S_MAX):
+            while True:
+                told = [one for one in self.told if one.began >= since]
+                written = len(of(told, "post"))
+                if written >= posts and len(told) - written >= reads:
+                    return
+                await asyncio.sleep(THINK_S)
 
     async def _read(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -139,5 +168,14 @@ def of(told: Iterable[Told], *kinds: str, where: Callable[[Told], bool] = bool) 
 
 def p99(told: Sequence[Told]) -> float:
     """Seconds within which 99 of 100 were answered."""
+    return _within(told, 0.99)
+
+
+def median(told: Sequence[Told]) -> float:
+    """Seconds within which half were answered."""
+    return _within(told, 0.5)
+
+
+def _within(told: Sequence[Told], share: float) -> float:
     ordered = sorted(one.seconds for one in told)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

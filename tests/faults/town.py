@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from events.log import Log
 from events.snowflake import SnowflakeMinter, time_of
@@ -47,6 +48,11 @@ class Town:
         oracle = Oracle()
         await feed(oracle, self.here.view, {}, await self.here.view.ends())
         return oracle
+
+    async def converged(self) -> Oracle:
+        """The oracle of all there is, once the workers applied it."""
+        await self.here.converge()
+        return await self.oracle()
 
     async def planned(self) -> list[TweetDeleted | UserBlocked]:
         """Deletions of what homes show, and blocks of those whom they show.
@@ -98,8 +104,8 @@ class Town:
                 self.deleted.add(change.tweet_id)
         await self.here.converge()
 
-    def leaks(self, told: list[Told]) -> list[str]:
-        """What is shown of what is deleted or blocked."""
+    def leaks(self, told: Sequence[Told], oracle: Oracle) -> list[str]:
+        """What is shown of what is deleted or blocked, or cannot be seen for another reason."""
         found = []
         for one in of(told, "home", where=lambda one: one.status == 200):
             page = one.page()
@@ -110,10 +116,35 @@ class Town:
                     found.append(f"{one.user} is shown {tweet.author_id}, whom he blocks")
         tweets = of(told, "tweet", where=lambda one: one.status == 200)
         return found + [
-            f"{one.user} is shown {one.answer.url}, which is deleted"
+            f"{one.user} is shown {one.asked_for}, which cannot be seen"
             for one in tweets
-            if int(one.answer.json()["data"]["id"]) in self.deleted
+            if oracle.tweet(one.asked_for) is None
         ]
+
+    async def shown(self, name: str) -> dict[str, int]:
+        """A gauge or counter of the gateway, by engine where it has that label."""
+        text = (await self.clients.client.get("/metrics")).text
+        return {
+            sample.labels.get("engine", ""): int(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"murmur_gateway_{name}"
+        }
+
+    async def engines(self) -> dict[str, tuple[bool, bool]]:
+        """By engine: whether its check of ``/readyz`` is passed, and its breaker is closed."""
+        ready = await self.clients.client.get("/readyz")
+        assert ready.status_code == 200, ready.text
+        checks, states = ready.json()["checks"], await self.shown("breaker_state")
+        return {name: (checks[name]["ok"], states[name] == 0) for name in self.proxies}
+
+
+def taken_for_absent(told: Sequence[Told], oracle: Oracle) -> list[str]:
+    """What was answered 404 though it is there: what can be seen at the end always could be."""
+    gone = [one for one in told if one.status == 404]
+    tweets = [one for one in of(gone, "tweet") if oracle.tweet(one.asked_for) is not None]
+    users = [one for one in of(gone, "user") if oracle.visible(one.asked_for)]
+    return [f"404 for {one.kind} {one.asked_for}" for one in (*tweets, *users)]
 
 
 @asynccontextmanager

@@ -134,6 +134,19 @@ async def test_a_read_that_fails_fast_is_tried_once_more_and_within_the_budget(
     assert metrics.store_retries._value.get() <= 1 + calls
 
 
+async def test_nothing_is_tried_again_once_the_breaker_opened(
+    store: FakeStore, engine: Engine, guard: Guard
+) -> None:
+    engine.mode = "fails"
+    reading = asyncio.create_task(store.execute("SELECT"))
+    await until(lambda: engine.asked == 1)
+    while not guard.away:
+        guard.failed("others met it too")
+    with pytest.raises(RetryableError):
+        await reading
+    assert engine.asked == 1
+
+
 async def test_the_gateway_cannot_write_facts(store: FakeStore) -> None:
     with pytest.raises(TypeError, match="writes no facts"):
         await store.write([])
