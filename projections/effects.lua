@@ -6,19 +6,28 @@
 
 -- Rule of positions. stored = what the bucket says, expected = what this worker last saw there,
 -- finish = the end of the slice at hand:
---   no stored position     the bucket is new or came back empty: nothing in it is stale, go on
---   stored < expected      acknowledged writes were lost: change nothing, tell the worker
+--   stored < expected      acknowledged writes were lost, or all of the bucket, when there is no
+--                          stored position: change nothing, tell the worker
 --   stored >= finish       applied before (redelivery, or a zombie is writing): change nothing
 -- A call with move = 0 is one of several for the same slice and bucket: only the last one moves.
 local function admit(positions, source, expected, finish, move)
   local stored = redis.call('HGET', positions, source)
-  if stored then
-    local at = tonumber(stored)
-    if at < tonumber(expected) then return {'lost', stored} end
-    if at >= tonumber(finish) then return {'applied', stored} end
-  end
+  local at = tonumber(stored or 0)
+  if at < tonumber(expected) then return {'lost', stored or '0'} end
+  if stored and at >= tonumber(finish) then return {'applied', stored} end
   if move == '1' then redis.call('HSET', positions, source, finish) end
   return nil
+end
+
+-- KEYS: a bucket's positions. ARGV: source, then the store's position of every source of the unit,
+-- name and offset. An empty bucket begins with those; one that knows others, but not this source, is
+-- from before its first slice. Returns the source's position.
+local function begin(keys, args)
+  if redis.call('EXISTS', keys[1]) == 0 then
+    for at = 2, #args, 2 do redis.call('HSET', keys[1], args[at], args[at + 1]) end
+  end
+  redis.call('HSETNX', keys[1], args[1], 0)
+  return redis.call('HGET', keys[1], args[1])
 end
 
 -- A marked timeline is a string: a marker of 13 bytes, then ids of 8 bytes each (little-endian), in
@@ -188,6 +197,7 @@ local function fill(keys, args)
   return filled
 end
 
+redis.register_function('murmur_begin_@VERSION@', begin)
 redis.register_function('murmur_commit_@VERSION@', commit)
 redis.register_function('murmur_lease_@VERSION@', lease)
 redis.register_function('murmur_fill_@VERSION@', fill)

@@ -8,9 +8,18 @@ Three records, written in this order when a slice is applied (step numbers recur
 3. in one Redis hash for readers that wait for a position (`X-Wait-For`) and for `murmur status`.
 
 A worker resumes from the lowest of the store's position and those of the buckets that have one. So
-a Redis failover that lost acknowledged writes is refilled from the log; a bucket that came back
-empty holds nothing stale, and is simply begun again. Positions name the topic's id, so a recreated
-topic is not taken for the old one.
+a Redis failover that lost acknowledged writes is refilled from the log. Positions name the topic's
+id, so a recreated topic is not taken for the old one.
+
+What a bucket without a position means is told by the bucket itself:
+
+- *No position of any partition*: it is new or came back empty, and holds nothing that is stale.
+  Whoever resumes first begins it at the store's positions, those of every partition at once.
+- *Positions of others, not this one*: it is as it was before this partition's first slice, and what
+  it holds lacks all of them. This one is at 0, and is read from the start.
+
+The two are told apart because a worker begins a partition in every bucket before it applies any of
+it, and never writes where it began and finds no position any more (``StateLost``).
 
 Bounded by: one hash field per source partition and bucket.
 """
@@ -38,6 +47,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     unit text, topic text, partition int, topic_id text, next_offset bigint,
     PRIMARY KEY ((unit, topic), partition)
 )"""
+
+_BEGIN = EFFECTS.name("murmur_begin")
 
 Effect = tuple[Sequence[bytes], Sequence[Argument]]
 """Keys of a bucket, and the operation on them in the words of ``effects.lua``."""
@@ -82,6 +93,7 @@ class Positions:
 
     async def open(self) -> None:
         """Creates the table of positions where it is missing and loads the scripts."""
+        self._bus.use_library(EFFECTS.source)
         self._bus.use_library(self._library.source)
         await self._store.create("positions", POSITIONS_TABLE)
 
@@ -107,13 +119,24 @@ class Positions:
         replies = await self._bus.calls_strict(
             [("HGET", self._keys.positions(b), source) for b in range(self._keys.buckets)]
         )
-        known = [int(reply) for reply in replies if reply is not None]
-        start = min([durable, *known])
-        self._applied[source] = start
-        # A bucket without a position is expected at 0: whatever it holds, it can only have moved
-        # on.
-        self._in_bucket[source] = [int(reply) if reply is not None else 0 for reply in replies]
+        missing = [bucket for bucket, reply in enumerate(replies) if reply is None]
+        begun = await self._begin(source, missing) if missing else {}
+        known = [begun[b] if reply is None else int(reply) for b, reply in enumerate(replies)]
+        start = self._applied[source] = min(durable, *known)
+        self._in_bucket[source] = known
         return start if rows else None
+
+    async def _begin(self, source: str, buckets: Sequence[int]) -> dict[int, int]:
+        """Gives a partition its position in buckets that have none; returns it by bucket.
+
+        The store is read before the buckets are looked at: a position that is too low only repeats.
+        """
+        stored = await stored_positions(self._store, self._keys.unit)
+        known: list[Argument] = [part for pair in stored.items() for part in pair]
+        replies = await self._bus.calls_strict(
+            [("FCALL", _BEGIN, 1, self._keys.positions(b), source, *known) for b in buckets]
+        )
+        return {bucket: int(reply) for bucket, reply in zip(buckets, replies, strict=True)}
 
     def expected(self, source: str) -> Sequence[int]:
         """Returns what this worker last saw of a source partition in each bucket."""
@@ -240,8 +263,13 @@ class AppliedPositions:
 
     async def all(self) -> dict[str, int]:
         """Returns the store's position of every source partition, by ``topic/partition``."""
-        rows = await self._store.execute(
-            "SELECT topic, partition, next_offset FROM {positions} WHERE unit = ? ALLOW FILTERING",
-            (self._keys.unit,),
-        )
-        return {f"{topic}/{partition}": end for topic, partition, end in rows}
+        return await stored_positions(self._store, self._keys.unit)
+
+
+async def stored_positions(store: Store, unit: str) -> dict[str, int]:
+    """Returns the store's position of every source partition, by ``topic/partition``."""
+    rows = await store.execute(
+        "SELECT topic, partition, next_offset FROM {positions} WHERE unit = ? ALLOW FILTERING",
+        (unit,),
+    )
+    return {f"{topic}/{partition}": end for topic, partition, end in rows}

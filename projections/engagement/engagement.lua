@@ -71,7 +71,7 @@ end
 -- (first, finish, views, how many likers), the likers, and those who like it no more.
 local function engage(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
-  if stored and tonumber(stored) < tonumber(args[2]) then return {'lost', stored} end
+  if tonumber(stored or 0) < tonumber(args[2]) then return {'lost', stored or '0'} end
   local ttl, likers_max = args[5], tonumber(args[6])
   local values = values_of(keys, 2, #keys)
   local out = {'ok'}
@@ -189,11 +189,9 @@ end
 --   'C' position replies retweets quotes ttl_ms                    `family`
 local function commit(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
-  if stored then
-    local at = tonumber(stored)
-    if at < tonumber(args[2]) then return {'lost', stored} end
-    if at >= tonumber(args[3]) then return {'applied', stored} end
-  end
+  local now = tonumber(stored or 0)
+  if now < tonumber(args[2]) then return {'lost', stored or '0'} end
+  if stored and now >= tonumber(args[3]) then return {'applied', stored} end
   if args[4] == '1' then redis.call('HSET', keys[1], args[1], args[3]) end
   local at, k = 5, 2
   while k <= #keys do
