@@ -6,13 +6,15 @@
 
 -- Rule of positions. stored = what the bucket says, expected = what this worker last saw there,
 -- finish = the end of the slice at hand:
---   stored < expected      acknowledged writes were lost, or all of the bucket, when there is no
---                          stored position: change nothing, tell the worker
+--   stored < expected      acknowledged writes were lost: change nothing, tell the worker
+--   no stored position     the same for whoever began there (`begin`), even at 0: were he to go on,
+--                          the bucket would have a position of his source and lack those of others.
+--                          Expected is -1 where nobody began.
 --   stored >= finish       applied before (redelivery, or a zombie is writing): change nothing
 -- A call with move = 0 is one of several for the same slice and bucket: only the last one moves.
 local function admit(positions, source, expected, finish, move)
   local stored = redis.call('HGET', positions, source)
-  local at = tonumber(stored or 0)
+  local at = tonumber(stored or -1)
   if at < tonumber(expected) then return {'lost', stored or '0'} end
   if stored and at >= tonumber(finish) then return {'applied', stored} end
   if move == '1' then redis.call('HSET', positions, source, finish) end

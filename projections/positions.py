@@ -7,9 +7,9 @@ Three records, written in this order when a slice is applied (step numbers recur
 2. in the store, once facts and effects are durable: everything below it is applied everywhere;
 3. in one Redis hash for readers that wait for a position (`X-Wait-For`) and for `murmur status`.
 
-A worker resumes from the lowest of the store's position and those of the buckets that have one. So
-a Redis failover that lost acknowledged writes is refilled from the log. Positions name the topic's
-id, so a recreated topic is not taken for the old one.
+A worker resumes from the lowest of the store's position and those of the buckets. So a Redis
+failover that lost acknowledged writes is refilled from the log. Positions name the topic's id, so a
+recreated topic is not taken for the old one.
 
 What a bucket without a position means is told by the bucket itself:
 
@@ -19,7 +19,9 @@ What a bucket without a position means is told by the bucket itself:
   it holds lacks all of them. This one is at 0, and is read from the start.
 
 The two are told apart because a worker begins a partition in every bucket before it applies any of
-it, and never writes where it began and finds no position any more (``StateLost``).
+it, and never writes where it began and finds no position any more (``StateLost``). What is left: a
+Redis that goes back to a moment when readers had filled entries of a bucket and no worker had begun
+it yet, which is before a generation's workers first ran, or the seconds after a Redis was emptied.
 
 Bounded by: one hash field per source partition and bucket.
 """
@@ -47,6 +49,9 @@ CREATE TABLE IF NOT EXISTS {table} (
     unit text, topic text, partition int, topic_id text, next_offset bigint,
     PRIMARY KEY ((unit, topic), partition)
 )"""
+
+UNBEGUN = -1
+"""What is expected of a bucket by whoever did not resume there, so that nothing can be lost."""
 
 _BEGIN = EFFECTS.name("murmur_begin")
 
@@ -140,7 +145,7 @@ class Positions:
 
     def expected(self, source: str) -> Sequence[int]:
         """Returns what this worker last saw of a source partition in each bucket."""
-        return self._in_bucket.setdefault(source, [0] * self._keys.buckets)
+        return self._in_bucket.setdefault(source, [UNBEGUN] * self._keys.buckets)
 
     async def commit(self, piece: Slice, effects: Mapping[int, Sequence[Effect]]) -> int:
         """Writes a slice's effects and moves its position; its facts must be durable already.
@@ -182,7 +187,7 @@ class Positions:
     async def _commit_buckets(
         self, source: str, end: int, effects: Mapping[int, Sequence[Effect]]
     ) -> int:
-        expected = self._in_bucket.setdefault(source, [0] * self._keys.buckets)
+        expected = self._in_bucket.setdefault(source, [UNBEGUN] * self._keys.buckets)
         commands: list[Command] = []
         owners: list[int] = []
         for bucket, wanted in effects.items():
@@ -196,7 +201,7 @@ class Positions:
                 raise StateLost(
                     f"{self._keys.unit}: bucket {bucket} of Redis is at {source}@{value}, but this "
                     f"worker had written {expected[bucket]}: acknowledged writes were lost. "
-                    f"The worker ends, and resumes from {value}."
+                    f"The worker ends, and resumes from what is left."
                 )
             if verdict == b"ok":
                 added += value

@@ -71,7 +71,7 @@ end
 -- (first, finish, views, how many likers), the likers, and those who like it no more.
 local function engage(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
-  if tonumber(stored or 0) < tonumber(args[2]) then return {'lost', stored or '0'} end
+  if tonumber(stored or -1) < tonumber(args[2]) then return {'lost', stored or '0'} end
   local ttl, likers_max = args[5], tonumber(args[6])
   local values = values_of(keys, 2, #keys)
   local out = {'ok'}
@@ -189,7 +189,7 @@ end
 --   'C' position replies retweets quotes ttl_ms                    `family`
 local function commit(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
-  local now = tonumber(stored or 0)
+  local now = tonumber(stored or -1)
   if now < tonumber(args[2]) then return {'lost', stored or '0'} end
   if stored and now >= tonumber(args[3]) then return {'applied', stored} end
   if args[4] == '1' then redis.call('HSET', keys[1], args[1], args[3]) end

@@ -24,6 +24,7 @@ from infra.settings import load
 from projections.bus import Argument, Command
 from projections.functions import EFFECTS
 from projections.keys import Keys
+from projections.positions import UNBEGUN
 from projections.timelines import marked
 from projections.timelines.layout import HOME, pack_ids
 from projections.timelines.unit import NAME
@@ -126,7 +127,7 @@ def _commands(keys: Keys, people: Population, posted: list[TweetPosted], end: in
     for bucket, timelines in by_bucket.items():
         for names, operation in marked.added(TIMELINE_LENGTH, timelines):
             call: list[Argument] = ["FCALL", EFFECTS.name("murmur_commit"), 1 + len(names)]
-            call += [keys.positions(bucket), *names, "new-tweets/0", 0, end, 0, *operation]
+            call += [keys.positions(bucket), *names, "new-tweets/0", UNBEGUN, end, 0, *operation]
             commands.append(call)
     return commands
 

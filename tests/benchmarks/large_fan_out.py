@@ -30,6 +30,7 @@ from infra.settings import load
 from projections.bus import Argument, Command
 from projections.functions import EFFECTS
 from projections.keys import Keys
+from projections.positions import UNBEGUN
 from projections.timelines import marked
 from projections.timelines.fan_out import NAME as FAN_OUT
 from projections.timelines.layout import HOME, pack_ids
@@ -136,7 +137,7 @@ async def bare_script(on: Engines, scene: Scene) -> float:
         for at in range(0, len(homes), BARE_KEYS):
             for names, operation in marked.shared(800, homes[at : at + BARE_KEYS], packed):
                 call: list[Argument] = ["FCALL", EFFECTS.name("murmur_commit"), 1 + len(names)]
-                call += [keys.positions(bucket), *names, "fan-out/0", 0, 1, 0, *operation]
+                call += [keys.positions(bucket), *names, "fan-out/0", UNBEGUN, 1, 0, *operation]
                 commands.append(call)
     began = time.perf_counter()
     for at in range(0, len(commands), 16):

@@ -47,7 +47,7 @@ async def timeline(on: Engines, reader: int, entries: int) -> tuple[float, float
     for at, tweet_id in enumerate(ids):
         for names, operation in marked.added(entries, [(home, pack_ids((tweet_id,)))]):
             positions = keys.positions(keys.bucket(reader))
-            source = (f"bytes/{reader}", at, at + 1, 1)
+            source = (f"bytes/{reader}", at - 1, at + 1, 1)
             await on.bus.call("FCALL", function, 2, positions, *names, *source, *operation)
     peer = home + b":sorted"
     await on.bus.calls_strict([("ZADD", peer, tweet_id, tweet_id) for tweet_id in ids])

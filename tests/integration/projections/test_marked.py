@@ -60,7 +60,7 @@ class Timeline:
     async def commit(self, *effects: Effect) -> None:
         for keys, operation in effects:
             positions = self._keys.positions(self._keys.bucket(7))
-            position = ("new-tweets/0", self._offset, self._offset + 1, 1)
+            position = ("new-tweets/0", self._offset - 1, self._offset + 1, 1)
             self._offset += 1
             function = EFFECTS.name("murmur_commit")
             call = ("FCALL", function, 1 + len(keys), positions, *keys, *position, *operation)

@@ -1,4 +1,4 @@
-"""Applied positions on the real engines: what a bucket that lost some or all of them is taken for."""
+"""Applied positions on the real engines: what a bucket that lost them is taken for."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ async def resumed(world: World, keys: Keys) -> tuple[Positions, list[int | None]
 async def lose(world: World, keys: Keys, *sources: str) -> None:
     """Redis as it was before it heard of these partitions."""
     await world.bus.calls_strict([("HDEL", keys.positions(b), *sources) for b in EVERYWHERE])
+
+
+async def test_no_partition_is_alone_in_an_emptied_bucket(world: World, keys: Keys) -> None:
+    """Not even one that has applied nothing: the others would be taken for never applied."""
+    live, _ = await resumed(world, keys)
+    await live.commit(piece(1, 0, 20), EVERYWHERE)
+    await lose(world, keys, f"{TOPIC}/0", f"{TOPIC}/1")
+    with pytest.raises(StateLost):
+        await live.commit(piece(0, 0, 0), EVERYWHERE)
+    with pytest.raises(StateLost):
+        await live.heartbeat()
+    _, starts = await resumed(world, keys)
+    assert starts == [None, 20]
 
 
 async def test_an_emptied_redis_begins_at_the_positions_of_the_store(
