@@ -146,7 +146,16 @@ class Clients:
         key = secrets.token_hex(16) if self.chance.random() < 0.5 else ""
         self.told.append(await self.post(user, text, key))
 
-    async def whole_home(self, user: int) -> list[int]:
+    async def homes(self) -> dict[int, list[int]]:
+        """The whole home timeline of everybody."""
+        found: dict[int, list[int]] = {}
+        for at in range(0, len(self.users), READERS):
+            some = self.users[at : at + READERS]
+            pages = await asyncio.gather(*(self._whole_home(user) for user in some))
+            found.update(zip(some, pages, strict=True))
+        return found
+
+    async def _whole_home(self, user: int) -> list[int]:
         """Every page of a home timeline, none of which may lack anything."""
         found: list[int] = []
         cursor = ""

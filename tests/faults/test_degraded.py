@@ -40,7 +40,7 @@ pytestmark = [
 ]
 
 READING = ("home", "tweet", "user")
-READS = 60
+READS = 40
 POSTS = 6
 """Answers that are waited for: before the fault, once the breaker is open, and after changes."""
 STEP_S_MAX = 60.0
@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 @pytest.fixture(scope="module")
 async def town(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     async with opened(stack, tmp_path_factory.mktemp("degraded")) as found:
+        await found.clients.homes()  # so that Redis holds them; the end of each test does it again
         yield found
 
 
@@ -78,8 +79,6 @@ ALWAYS = ("store-silent", "redis-cut", "log-silent")
 async def test_a_gateway_without_an_engine(town: Town, fault: str) -> None:
     clients = town.clients
     engine, harm = FAULTS.get(fault, ("", lambda _: None))
-    for user in clients.users:
-        assert (await clients.home(user)).status == 200
     changes = await town.planned()
     openings = await town.shown("breaker_opened_total")
     async with clients.running(fault):
@@ -210,12 +209,10 @@ async def check_outcomes(town: Town, told: list[Told], oracle: Oracle) -> None:
             assert len(ids.get(text, ())) == 1, text
         elif statuses == {503}:
             assert text not in ids
-    compared = 0
-    for user in town.clients.users:
-        expected = oracle.home(user)
-        assert await town.clients.whole_home(user) == expected, f"seed {town.seed}, user {user}"
-        compared += len(expected)
-    assert compared > EVENTS
+    found = await town.clients.homes()
+    for user, home in found.items():
+        assert home == oracle.home(user), f"seed {town.seed}, user {user}"
+    assert sum(map(len, found.values())) > EVENTS
 
 
 def summary(
