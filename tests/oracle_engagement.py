@@ -31,6 +31,8 @@ from events.types import (
 )
 from tests.oracle_log import LogRecord
 
+REFERENCES = {"reply": "reply_to_id", "retweet": "retweet_of_id", "quote": "quote_of_id"}
+
 
 class TweetCounts(NamedTuple):
     """What readers see of one tweet."""
@@ -49,7 +51,9 @@ class EngagementOracle:
         self._next_offset: dict[tuple[str, int], int] = {}
         self._likes: dict[int, dict[int, int | None]] = defaultdict(dict)  # tweet -> user -> event
         self._views: dict[int, int] = defaultdict(int)
-        self._posted: dict[tuple[int, int], TweetPosted] = {}  # (author, tweet)
+        self._posted: set[tuple[int, int]] = set()  # (author, tweet)
+        # (kind, parent) -> (tweet, author): a population's counts are asked for one by one.
+        self._children: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         self._deleted: set[tuple[int, int]] = set()
         for record in records:
             self.feed(record)
@@ -71,7 +75,10 @@ class EngagementOracle:
             case TweetViewed(tweet_id=tweet):
                 self._views[tweet] += 1
             case TweetPosted(tweet_id=tweet, user_id=author):
-                self._posted.setdefault((author, tweet), event)
+                if (author, tweet) not in self._posted:
+                    self._posted.add((author, tweet))
+                    for kind, field in REFERENCES.items():
+                        self._children[kind, getattr(event, field)].append((tweet, author))
             case TweetDeleted(tweet_id=tweet, user_id=author):
                 self._deleted.add((author, tweet))
             case _:
@@ -103,10 +110,9 @@ class EngagementOracle:
 
     def children(self, parent: int, kind: str) -> list[tuple[int, int]]:
         """Replies, retweets or quotes of a tweet with their authors, newest first."""
-        field = {"reply": "reply_to_id", "retweet": "retweet_of_id", "quote": "quote_of_id"}[kind]
         found = [
             (tweet, author)
-            for (author, tweet), event in self._posted.items()
-            if (author, tweet) not in self._deleted and getattr(event, field) == parent
+            for tweet, author in self._children.get((kind, parent), ())
+            if (author, tweet) not in self._deleted
         ]
         return sorted(found, reverse=True)

@@ -14,6 +14,7 @@ The sentences
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 from events.types import TweetPosted
@@ -53,12 +54,17 @@ class TalkOracle:
 
     def replies(self, tweet_id: int, reader: int) -> Tree:
         """What answers a tweet, as a tree."""
-        found: Tree = []
+        by_parent: dict[int, list[int]] = {}
         for reply in sorted(self._oracle.posted(), reverse=True):
-            if self._parent(reply) == tweet_id:
-                status, beneath = self.status(reply, reader), self.replies(reply, reader)
-                if status == "shown" or beneath:
-                    found.append((reply, status, beneath))
+            by_parent.setdefault(self._parent(reply), []).append(reply)
+        return self._beneath(tweet_id, by_parent, reader)
+
+    def _beneath(self, tweet_id: int, by_parent: dict[int, list[int]], reader: int) -> Tree:
+        found: Tree = []
+        for reply in by_parent.get(tweet_id, ()):
+            status, beneath = self.status(reply, reader), self._beneath(reply, by_parent, reader)
+            if status == "shown" or beneath:
+                found.append((reply, status, beneath))
         return found
 
     def _parent(self, tweet_id: int) -> int:
@@ -91,5 +97,11 @@ class TalkOracle:
         holder, claim_id = self._oracle._holders.get(name, (None, 0))
         if holder != user or tweet.tweet_id <= claim_id:
             return False
-        names = [mention.username.casefold() for mention in parse(tweet.text).mentions]
-        return name in list(dict.fromkeys(names))[:NAMES_PER_TWEET]
+        return name in _names(tweet.text)
+
+
+@cache
+def _names(text: str) -> tuple[str, ...]:
+    """The names that count in a text; a population is asked about each tweet once per user."""
+    names = [mention.username.casefold() for mention in parse(text).mentions]
+    return tuple(dict.fromkeys(names))[:NAMES_PER_TWEET]
