@@ -6,7 +6,8 @@ Keeps true:
 - What the driver says of an engine that is away or slow becomes ``RetryableError``; every write is
   an upsert with a timestamp of its own, so that repeating it is harmless.
 
-Bounded by: ``BATCH_ROWS_MAX`` rows a batch, ``IN_FLIGHT_MAX`` requests at once.
+Bounded by: ``BATCH_ROWS_MAX`` rows a batch, ``IDS_PER_QUERY_MAX`` partitions a query where nothing
+else is said, ``IN_FLIGHT_MAX`` requests at once.
 
 CQL is kept within what Cassandra 5 and ScyllaDB both speak. ScyllaDB refuses timestamps more than
 three days in the future (``restrict_future_timestamp``), which a Snowflake id taken as microseconds
@@ -63,6 +64,9 @@ before it answers applies a batch's partitions one after the other, each waiting
 
 IN_FLIGHT_MAX = 64
 """Requests of one store under way at once; more only queue in the driver."""
+
+IDS_PER_QUERY_MAX = 32
+"""Partitions in one query."""
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 
@@ -143,6 +147,28 @@ class Store:
     async def execute_many(self, cql: str, values: Sequence[Sequence[Any]]) -> list[list[Row]]:
         """Runs one statement for many values, concurrently; returns the rows of each, in order."""
         return list(await asyncio.gather(*(self.execute(cql, v) for v in values)))
+
+    async def execute_in(
+        self,
+        cql: str,
+        ids: Sequence[int] | Sequence[str],
+        *more: Any,
+        per_query: int = IDS_PER_QUERY_MAX,
+    ) -> list[Row]:
+        """Runs a statement whose first value is the list of an ``IN ?``, some ids at a time.
+
+        Args:
+            cql: The statement.
+            ids: However many.
+            more: Its further values, the same for all.
+            per_query: Ids in one query.
+
+        Returns:
+            The rows of all, those of one query together.
+        """
+        groups = [ids[at : at + per_query] for at in range(0, len(ids), per_query)]
+        pages = await self.execute_many(cql, [(list(group), *more) for group in groups])
+        return [row for rows in pages for row in rows]
 
     async def write(self, rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Writes rows, each an upsert statement and its values, in unlogged batches by replica.

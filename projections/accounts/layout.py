@@ -87,9 +87,6 @@ READ_USERNAMES = (
 USER = "profile"
 """Kind of the cache entry."""
 
-KEYS_PER_QUERY_MAX = 32
-"""Keys in one query of the store, for readers and for the fold of usernames."""
-
 DEACTIVATED = 1
 ERASED = 2
 

@@ -2,7 +2,7 @@
 
 Names are read from the store itself, at QUORUM: a registration answers with what it finds there.
 
-Bounded by: ``KEYS_PER_QUERY_MAX`` ids in one query of the store; callers bound their pages.
+Bounded by: ``store.IDS_PER_QUERY_MAX`` ids in one query of the store; callers bound their pages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from projections.accounts.layout import (
-    KEYS_PER_QUERY_MAX,
     READ,
     READ_PINS,
     USER,
@@ -81,13 +80,11 @@ class AccountsReader:
         return (await self._usernames.claims([username_key])).get(username_key)
 
     async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
-        size = KEYS_PER_QUERY_MAX
-        groups = [(list(ids[at : at + size]),) for at in range(0, len(ids), size)]
-        answers, pins = await asyncio.gather(
-            self._store.execute_many(READ, groups), self._store.execute_many(READ_PINS, groups)
+        rows, pins = await asyncio.gather(
+            self._store.execute_in(READ, ids), self._store.execute_in(READ_PINS, ids)
         )
-        pinned: dict[int, int] = {user_id: tweet_id for rows in pins for user_id, tweet_id in rows}
-        packed = ((row[0], pack(row, pinned.get(row[0], 0))) for rows in answers for row in rows)
+        pinned: dict[int, int] = dict(pins)
+        packed = ((row[0], pack(row, pinned.get(row[0], 0))) for row in rows)
         return {user_id: fragment for user_id, fragment in packed if fragment is not None}
 
 

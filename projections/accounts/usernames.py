@@ -11,12 +11,11 @@ slice holds every record of the name from there to its end, so folding those abo
 S(last). Whoever writes with timestamp ``last`` therefore writes the same cells; of different
 timestamps the store keeps the highest.
 
-Bounded by: one row per name in a slice, ``KEYS_PER_QUERY_MAX`` names in a query.
+Bounded by: one row per name in a slice, ``store.IDS_PER_QUERY_MAX`` names in a query.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,7 +25,6 @@ from events.slices import Record
 from events.types import UsernameClaimed, UsernameReleased
 from projections import versions
 from projections.accounts.layout import (
-    KEYS_PER_QUERY_MAX,
     READ_USERNAMES,
     WRITE_USERNAME,
     Claim,
@@ -95,14 +93,7 @@ class Usernames:
         }
 
     async def _rows(self, keys: Sequence[str]) -> list[Row]:
-        size = KEYS_PER_QUERY_MAX
-        answers = await asyncio.gather(
-            *(
-                self._store.execute(READ_USERNAMES, (list(keys[at : at + size]),))
-                for at in range(0, len(keys), size)
-            )
-        )
-        return [row for rows in answers for row in rows]
+        return await self._store.execute_in(READ_USERNAMES, keys)
 
 
 def _values(key: str, name: _Name) -> tuple[Any, ...]:

@@ -66,9 +66,6 @@ LIST = "list"
 MEMBERS = "list_members"
 """Kinds of the cache entries."""
 
-LISTS_PER_QUERY = 32
-"""Lists in one query of the store."""
-
 PRIVATE = 1
 
 _HEADER = Struct("<qIB")

@@ -3,13 +3,12 @@
 A list's count and its members are of one rule: the last record of the owner about each counts, and
 of more than ``members_max`` members those with the lowest ids.
 
-Bounded by: ``LISTS_PER_QUERY`` lists a query, ``members_max`` members a list (8 bytes each in the
-cache), the bounds of :mod:`projections.listing`, and the callers' page sizes.
+Bounded by: ``store.IDS_PER_QUERY_MAX`` lists a query, ``members_max`` members a list (8 bytes each
+in the cache), the bounds of :mod:`projections.listing`, and the callers' page sizes.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from struct import pack, unpack
 
@@ -19,7 +18,6 @@ from projections.collections.layout import (
     COLUMNS,
     LIMITS,
     LIST,
-    LISTS_PER_QUERY,
     MEMBERS,
     Limits,
     ListFragment,
@@ -146,7 +144,4 @@ class CollectionsReader:
         }
 
     async def _stored(self, ids: Sequence[int]) -> dict[int, StoredList]:
-        size = LISTS_PER_QUERY
-        groups = [list(ids[at : at + size]) for at in range(0, len(ids), size)]
-        pages = await asyncio.gather(*(self._store.execute(_LISTS, (group,)) for group in groups))
-        return standing(row for rows in pages for row in rows)
+        return standing(await self._store.execute_in(_LISTS, ids))

@@ -34,7 +34,7 @@ from projections.engagement.tally import (
 )
 from projections.keys import Keys
 from projections.positions import Effect
-from projections.store import Row, Store
+from projections.store import Store
 from projections.versions import first, latest
 
 _REFERRALS = (
@@ -91,7 +91,7 @@ class Referrals:
 
     async def _known(self, records: Sequence[Record]) -> dict[Child, Referral]:
         ids = list(dict.fromkeys(record.event.tweet_id for record in records))  # type: ignore[attr-defined]
-        rows = await self._in(_REFERRALS, ids)
+        rows = await self._store.execute_in(_REFERRALS, ids, per_query=IDS_PER_QUERY)
         return {
             (tweet_id, author): Referral(
                 None if reply_to is None else (reply_to, original, quoted), bool(deleted)
@@ -100,16 +100,12 @@ class Referrals:
         }
 
     async def _registers(self, source: str, changes: Sequence[Change]) -> dict[int, Family]:
-        rows = await self._in(_REGISTERS, list({change.parent_id for change in changes}), source)
+        parents = list({change.parent_id for change in changes})
+        rows = await self._store.execute_in(_REGISTERS, parents, source, per_query=IDS_PER_QUERY)
         return {
             tweet_id: Family(position, (replies, retweets, quotes))
             for tweet_id, position, replies, retweets, quotes in rows
         }
-
-    async def _in(self, cql: str, ids: list[int], *more: Any) -> list[Row]:
-        groups = [ids[at : at + IDS_PER_QUERY] for at in range(0, len(ids), IDS_PER_QUERY)]
-        pages = await self._store.execute_many(cql, [(group, *more) for group in groups])
-        return [row for rows in pages for row in rows]
 
     def _effects(self, registers: dict[int, Family]) -> Iterator[tuple[int, Effect]]:
         for parent, now in registers.items():

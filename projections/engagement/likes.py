@@ -224,15 +224,17 @@ class _Cold:
     async def load(self, store: Store, limits: Limits) -> None:
         """Reads memberships, and only then registers: a row is never ahead of its register."""
         few = min(FEW_MEMBERS, limits.members_load_max) + 1
-        many = self._keep(await _by_ids(store, _MEMBERS, list(self._whole), few), few)
+        rows = await store.execute_in(_MEMBERS, list(self._whole), few, per_query=IDS_PER_QUERY)
+        many = self._keep(rows, few)
         if many:
             most = limits.members_load_max + 1
             self._likers.update((tweet_id, set()) for tweet_id in many)
-            rows = await store.execute_many(_MEMBERS, [([tweet_id], most) for tweet_id in many])
-            larger = self._keep([row for found in rows for row in found], most)
+            rows = await store.execute_in(_MEMBERS, many, most, per_query=1)
+            larger = self._keep(rows, most)
             self._whole.difference_update(larger)
             await asyncio.gather(*(self._look_up(store, tweet_id) for tweet_id in larger))
-        for row in await _by_ids(store, TALLIES, list(self._touched)):
+        tallies = await store.execute_in(TALLIES, list(self._touched), per_query=IDS_PER_QUERY)
+        for row in tallies:
             self._tallies[row[0]].append(row[1:])
 
     def count(self, records: Iterable[Record]) -> None:
@@ -306,10 +308,3 @@ def _parts(tweets: list[int], touched: dict[int, Touched]) -> Iterator[list[int]
             begin, weight = at, 0
         weight += 6 + len(touched[tweet_id].last)
     yield tweets[begin:]
-
-
-async def _by_ids(store: Store, cql: str, ids: list[int], *more: int) -> list[Row]:
-    """Runs a query of many partitions, some at a time."""
-    groups = [ids[at : at + IDS_PER_QUERY] for at in range(0, len(ids), IDS_PER_QUERY)]
-    pages = await store.execute_many(cql, [(group, *more) for group in groups])
-    return [row for rows in pages for row in rows]

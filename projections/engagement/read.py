@@ -62,11 +62,8 @@ class EngagementReader:
 
     async def liked(self, user_id: int, tweet_ids: Iterable[int]) -> set[int]:
         """Returns which of the tweets the user likes; from the store itself."""
-        ids = list(dict.fromkeys(tweet_ids))
-        cql = "SELECT tweet_id, event_id FROM {likes} WHERE tweet_id IN ? AND user_id = ?"
-        groups = [ids[at : at + IDS_PER_QUERY] for at in range(0, len(ids), IDS_PER_QUERY)]
-        pages = await self._store.execute_many(cql, [(group, user_id) for group in groups])
-        return {tweet_id for rows in pages for tweet_id, event_id in rows if event_id}
+        likes = await self._likes(user_id, tweet_ids)
+        return {tweet_id for tweet_id, event_id in likes.items() if event_id}
 
     async def liked_by(self, tweet_id: int, below: int = NEWEST, limit: int = 20) -> Page:
         """Returns the users who like a tweet, the newest like first."""
@@ -100,14 +97,7 @@ class EngagementReader:
             )
 
         async def standing(rows: Sequence[Row]) -> list[Entry]:
-            tweets = list({tweet_id for _, tweet_id in rows})
-            cql = "SELECT tweet_id, event_id FROM {likes} WHERE tweet_id IN ? AND user_id = ?"
-            groups = [
-                (tweets[at : at + IDS_PER_QUERY], user_id)
-                for at in range(0, len(tweets), IDS_PER_QUERY)
-            ]
-            pages = await self._store.execute_many(cql, groups)
-            likes = {found: event_id for page in pages for found, event_id in page}
+            likes = await self._likes(user_id, [tweet_id for _, tweet_id in rows])
             return [Entry(e, user_id, tweet) for e, tweet in rows if likes.get(tweet) == e]
 
         return await read_page(read, standing, below, limit)
@@ -136,12 +126,21 @@ class EngagementReader:
 
         return await read_page(read, standing, below, limit)
 
+    async def _likes(self, user_id: int, tweet_ids: Iterable[int]) -> dict[int, int]:
+        """Returns the event of a user's like by tweet, 0 once taken back."""
+        likes: dict[int, int] = dict(
+            await self._store.execute_in(
+                "SELECT tweet_id, event_id FROM {likes} WHERE tweet_id IN ? AND user_id = ?",
+                list(dict.fromkeys(tweet_ids)),
+                user_id,
+                per_query=IDS_PER_QUERY,
+            )
+        )
+        return likes
+
     async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
-        wanted = list(ids)
-        groups = [wanted[at : at + IDS_PER_QUERY] for at in range(0, len(wanted), IDS_PER_QUERY)]
-        pages = await self._store.execute_many(TALLIES, [(group,) for group in groups])
         by_tweet: dict[int, list[Row]] = {tweet_id: [] for tweet_id in ids}
-        for rows in pages:
-            for tweet_id, *row in rows:
-                by_tweet[tweet_id].append(tuple(row))
+        rows = await self._store.execute_in(TALLIES, ids, per_query=IDS_PER_QUERY)
+        for tweet_id, *row in rows:
+            by_tweet[tweet_id].append(tuple(row))
         return {tweet_id: pack(rows) for tweet_id, rows in by_tweet.items()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from projections.engagement.layout import IDS_PER_QUERY, REPLY
-from projections.store import Row, Store
+from projections.store import Store
 
 _REPLIES = (
     "SELECT parent_id, tweet_id FROM {children} WHERE parent_id IN ? AND kind = ? AND tweet_id < ? "
@@ -39,16 +39,14 @@ class ThreadsReader:
             RetryableError: the store is away.
         """
         found: dict[int, dict[int, None]] = {}
-        for parent, tweet_id in await self._in(_REPLIES, tweet_ids, REPLY, below, limit):
+        rows = await self._store.execute_in(
+            _REPLIES, tweet_ids, REPLY, below, limit, per_query=IDS_PER_QUERY
+        )
+        for parent, tweet_id in rows:
             found.setdefault(parent, {})[tweet_id] = None  # two authors may have posted one id
         return {parent: list(replies) for parent, replies in found.items()}
 
     async def answered(self, tweet_ids: Sequence[int]) -> dict[int, int]:
         """Returns which tweet each of the tweets answered, where it answered one."""
-        rows = await self._in(_ANSWERED, tweet_ids)
+        rows = await self._store.execute_in(_ANSWERED, tweet_ids, per_query=IDS_PER_QUERY)
         return {tweet_id: reply_to for tweet_id, reply_to in rows if reply_to}
-
-    async def _in(self, cql: str, ids: Sequence[int], *more: int | str) -> list[Row]:
-        groups = [list(ids[at : at + IDS_PER_QUERY]) for at in range(0, len(ids), IDS_PER_QUERY)]
-        pages = await self._store.execute_many(cql, [(group, *more) for group in groups])
-        return [row for rows in pages for row in rows]

@@ -1,11 +1,10 @@
 """The tweets unit's reading side: fragments by id, from the cache, filled from the store.
 
-Bounded by: ``IDS_PER_QUERY_MAX`` ids in one query of the store; callers bound their pages.
+Bounded by: ``store.IDS_PER_QUERY_MAX`` ids in one query of the store; callers bound their pages.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
 from projections.bus import RedisBus
@@ -13,8 +12,6 @@ from projections.cache import Cache, unpacked
 from projections.keys import Keys
 from projections.store import Row, Store
 from projections.tweets.layout import READ, TWEET, TweetFragment, standing
-
-IDS_PER_QUERY_MAX = 32
 
 
 class TweetsReader:
@@ -59,11 +56,4 @@ class TweetsReader:
         return standing(await self._rows(ids))
 
     async def _rows(self, ids: Sequence[int]) -> list[Row]:
-        size = IDS_PER_QUERY_MAX
-        answers = await asyncio.gather(
-            *(
-                self._store.execute(READ, (list(ids[at : at + size]),))
-                for at in range(0, len(ids), size)
-            )
-        )
-        return [row for rows in answers for row in rows]
+        return await self._store.execute_in(READ, ids)

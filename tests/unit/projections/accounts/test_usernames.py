@@ -1,7 +1,7 @@
 """The fold of usernames against the specification, whatever is delivered again or late."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +16,13 @@ from tests.oracle import LogRecord, Oracle
 NAMES = ("ada", "bob")
 
 
-class Table:
+class Table(Store):
     """The rows of ``usernames`` as the store keeps them: of each name the highest timestamp's."""
 
     def __init__(self) -> None:
         self.rows: dict[str, tuple[int, Row]] = {}
 
-    async def execute(self, cql: str, values: Sequence[Any]) -> list[Row]:
+    async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
         return [self.rows[key][1] for key in values[0] if key in self.rows]
 
     async def write(self, rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
@@ -36,7 +36,7 @@ class Table:
 
 
 def usernames(table: Table) -> Usernames:
-    return Usernames(cast(Store, table))
+    return Usernames(table)
 
 
 ACTIONS = st.lists(
