@@ -18,8 +18,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from events.errors import EventsError
-from events.snowflake import time_of
 from events.types import TimelineOpened
+from gateway.commands.appending import stamp
 from gateway.metrics import GatewayMetrics
 from gateway.services import Log, Minter
 
@@ -97,10 +97,7 @@ class Openings:
 
     async def _append(self, user_id: int) -> None:
         try:
-            event_id = await self._minter.mint()
-            await self._log.append(
-                TimelineOpened(event_id=event_id, occurred_at=time_of(event_id), user_id=user_id)
-            )
+            await self._log.append(TimelineOpened(**await stamp(self._minter), user_id=user_id))
         except EventsError as error:
             self._failed.inc()
             self._note(user_id, self._clock() + RETRY_SECONDS)

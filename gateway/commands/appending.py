@@ -9,17 +9,18 @@ appends is known to have an unknown outcome.
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 from events.errors import EventsError
 from events.log import Appended
 from events.position import Position
+from events.snowflake import time_of
 from events.types import Event
 from gateway.http import Request, Response
 from gateway.limits import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from gateway.outcomes import append_problem
 from gateway.problems import Problem, bad_request
-from gateway.services import Log
+from gateway.services import Log, Minter
 
 POSITION_HEADER = "x-event-position"
 
@@ -29,6 +30,19 @@ OPEN_KEY_CHARACTERS_MIN = 22
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARACTERS_MAX}}}")
 
 E = TypeVar("E", bound=Event)
+
+
+class Stamp(TypedDict):
+    """The fields of every event: which it is, and when it happened."""
+
+    event_id: int
+    occurred_at: int
+
+
+async def stamp(minter: Minter) -> Stamp:
+    """Returns the stamp of an event that happens now."""
+    event_id = await minter.mint()
+    return Stamp(event_id=event_id, occurred_at=time_of(event_id))
 
 
 def scoped_key(request: Request) -> str | None:

@@ -7,9 +7,8 @@ where the tweet is gone: nobody else ever sees either.
 
 from __future__ import annotations
 
-from events.snowflake import time_of
 from events.types import TweetBookmarked, TweetUnbookmarked
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.pages import one
@@ -41,7 +40,7 @@ class BookmarkCommands:
                     f"You have bookmarked tweet {tweet_id} already; there is nothing to do. If you "
                     f"have just taken it back, send that answer's X-Event-Position as X-Wait-For.",
                 )
-            event = TweetBookmarked(**await self._times(), user_id=user_id, tweet_id=tweet_id)
+            event = TweetBookmarked(**await stamp(self._minter), user_id=user_id, tweet_id=tweet_id)
         _, position = await self._appender.append(request, event)
         return answer(one(b'{"bookmarked":true'), position)
 
@@ -53,10 +52,8 @@ class BookmarkCommands:
             await self._checks.active(user_id)
             if tweet_id not in await self._collections.bookmarked(user_id, [tweet_id]):
                 tweet_id, _ = await self._checks.tweet(tweet_id)
-            event = TweetUnbookmarked(**await self._times(), user_id=user_id, tweet_id=tweet_id)
+            event = TweetUnbookmarked(
+                **await stamp(self._minter), user_id=user_id, tweet_id=tweet_id
+            )
         _, position = await self._appender.append(request, event)
         return answer(one(b'{"bookmarked":false'), position, 200)
-
-    async def _times(self) -> dict[str, int]:
-        event_id = await self._minter.mint()
-        return {"event_id": event_id, "occurred_at": time_of(event_id)}

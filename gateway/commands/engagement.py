@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 
-from events.snowflake import time_of
 from events.types import TweetLiked, TweetUnliked, TweetViewed
 from gateway.bodies import SeenTweets
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.pages import one
@@ -52,7 +51,7 @@ class EngagementCommands:
                     f"taken it back, send that answer's X-Event-Position as X-Wait-For.",
                 )
             event = TweetLiked(
-                **await self._times(),
+                **await stamp(self._minter),
                 tweet_id=tweet_id,
                 tweet_author_id=tweet.author_id,
                 user_id=user_id,
@@ -67,7 +66,7 @@ class EngagementCommands:
             await self._checks.active(request.user_id)
             tweet_id, tweet = await self._checks.tweet(request.params["id"])
             event = TweetUnliked(
-                **await self._times(),
+                **await stamp(self._minter),
                 tweet_id=tweet_id,
                 tweet_author_id=tweet.author_id,
                 user_id=request.user_id,
@@ -88,9 +87,7 @@ class EngagementCommands:
         part = f":{tweet_id}"
         event = await self._appender.repeated(request, TweetViewed, part)
         if event is None:
-            event = TweetViewed(**await self._times(), tweet_id=tweet_id, user_id=request.user_id)
+            event = TweetViewed(
+                **await stamp(self._minter), tweet_id=tweet_id, user_id=request.user_id
+            )
         await self._appender.append(request, event, part)
-
-    async def _times(self) -> dict[str, int]:
-        event_id = await self._minter.mint()
-        return {"event_id": event_id, "occurred_at": time_of(event_id)}

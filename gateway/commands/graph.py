@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from events.snowflake import time_of
 from events.types import (
     Event,
     UserBlocked,
@@ -22,7 +21,7 @@ from events.types import (
     UserUnmuted,
 )
 from gateway.bodies import Target
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks, require_own_path
 from gateway.http import Request, Response
 from gateway.pages import one
@@ -141,13 +140,7 @@ class GraphCommands:
             )
 
     async def _event(self, kind: GraphEvent, user: int, target: int) -> Event:
-        event_id = await self._minter.mint()
-        return kind(
-            event_id=event_id,
-            occurred_at=time_of(event_id),
-            user_id=user,
-            target_user_id=target,
-        )
+        return kind(**await stamp(self._minter), user_id=user, target_user_id=target)
 
     async def _append(
         self, request: Request, event: Event, relation: Relation, *, holds: bool

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import msgspec
 
-from events.snowflake import time_of
 from events.types import (
     ListChanged,
     ListCreated,
@@ -20,7 +19,7 @@ from events.types import (
     ListMemberRemoved,
 )
 from gateway.bodies import ListEdit, NewList, NewMember
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.pages import one
@@ -64,7 +63,7 @@ class ListCommands:
                     f"You have {LIMITS.lists_max} lists, which is the most. Delete one first.",
                 )
             event = ListCreated(
-                **await self._times(),
+                **await stamp(self._minter),
                 list_id=await self._minter.mint(),
                 user_id=request.user_id,
                 name=name,
@@ -91,7 +90,7 @@ class ListCommands:
         event = await self._appender.repeated(request, ListChanged)
         if event is None:
             event = ListChanged(
-                **await self._times(),
+                **await stamp(self._minter),
                 list_id=request.params["id"],
                 user_id=request.user_id,
                 name=_text("name", body.name) if body.name is not None else None,
@@ -112,7 +111,7 @@ class ListCommands:
         if event is None:
             await self._own(request)
             event = ListDeleted(
-                **await self._times(), list_id=request.params["id"], user_id=request.user_id
+                **await stamp(self._minter), list_id=request.params["id"], user_id=request.user_id
             )
         _, position = await self._appender.append(request, event)
         return answer(one(b'{"deleted":true'), position, 200)
@@ -124,7 +123,7 @@ class ListCommands:
         if event is None:
             await self._check_member(request, member)
             event = ListMemberAdded(
-                **await self._times(),
+                **await stamp(self._minter),
                 list_id=request.params["id"],
                 user_id=request.user_id,
                 member_id=member,
@@ -141,7 +140,10 @@ class ListCommands:
             if member not in await self._collections.members(list_id):
                 await self._checks.user(member)
             event = ListMemberRemoved(
-                **await self._times(), list_id=list_id, user_id=request.user_id, member_id=member
+                **await stamp(self._minter),
+                list_id=list_id,
+                user_id=request.user_id,
+                member_id=member,
             )
         _, position = await self._appender.append(request, event)
         return answer(one(b'{"is_member":false'), position, 200)
@@ -177,10 +179,6 @@ class ListCommands:
         if found.owner_id != request.user_id:
             raise forbidden("not-yours", "Only its owner can change a list.")
         return found
-
-    async def _times(self) -> dict[str, int]:
-        event_id = await self._minter.mint()
-        return {"event_id": event_id, "occurred_at": time_of(event_id)}
 
 
 def _text(field: str, text: str) -> str:

@@ -7,10 +7,9 @@ what the user just did.
 
 from __future__ import annotations
 
-from events.snowflake import time_of
 from events.types import TweetPinned, TweetUnpinned
 from gateway.bodies import PinnedTweet
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks, require_own_path
 from gateway.http import Request, Response
 from gateway.pages import one
@@ -38,7 +37,9 @@ class PinCommands:
                 raise forbidden("not-yours", "Only one's own tweets can be pinned.")
             if tweet.retweet_of_id:
                 raise invalid("tweet_id", "it is a retweet; only what one wrote can be pinned.")
-            event = TweetPinned(**await self._times(), user_id=request.user_id, tweet_id=tweet_id)
+            event = TweetPinned(
+                **await stamp(self._minter), user_id=request.user_id, tweet_id=tweet_id
+            )
         _, position = await self._appender.append(request, event)
         return answer(one(b'{"pinned":true'), position)
 
@@ -48,10 +49,6 @@ class PinCommands:
         event = await self._appender.repeated(request, TweetUnpinned)
         if event is None:
             await self._checks.active(request.user_id)
-            event = TweetUnpinned(**await self._times(), user_id=request.user_id)
+            event = TweetUnpinned(**await stamp(self._minter), user_id=request.user_id)
         _, position = await self._appender.append(request, event)
         return answer(one(b'{"pinned":false'), position, 200)
-
-    async def _times(self) -> dict[str, int]:
-        event_id = await self._minter.mint()
-        return {"event_id": event_id, "occurred_at": time_of(event_id)}

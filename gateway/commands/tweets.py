@@ -12,7 +12,7 @@ from __future__ import annotations
 from events.snowflake import time_of
 from events.types import TweetDeleted, TweetPosted
 from gateway.bodies import NewTweet
-from gateway.commands.appending import Appender, answer
+from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.limits import TWEET_CODE_POINTS_MAX
@@ -130,10 +130,8 @@ class TweetCommands:
         )
 
     async def _deletion(self, tweet_id: int, tweet: TweetFragment) -> TweetDeleted:
-        event_id = await self._minter.mint()
         return TweetDeleted(
-            event_id=event_id,
-            occurred_at=time_of(event_id),
+            **await stamp(self._minter),
             tweet_id=tweet_id,
             user_id=tweet.author_id,
             conversation_id=tweet.conversation_id or None,

@@ -22,7 +22,7 @@ from events.snowflake import time_of
 from events.types import ProfileChanged, UsernameClaimed, UsernameReleased, UserRegistered
 from gateway.auth import Tokens
 from gateway.bodies import NewUser, ProfileEdit
-from gateway.commands.appending import Appender, answer, scoped_key
+from gateway.commands.appending import Appender, answer, scoped_key, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.pages import one
@@ -90,13 +90,11 @@ class UserCommands:
     async def _claim(self, request: Request, body: NewUser) -> tuple[UsernameClaimed, Position]:
         claim = await self._appender.repeated(request, UsernameClaimed, ":claim")
         if claim is None:
-            event_id, user_id = await self._minter.mint(), await self._minter.mint()
             claim = UsernameClaimed(
-                event_id=event_id,
-                occurred_at=time_of(event_id),
+                **await stamp(self._minter),
                 username_key=body.username.casefold(),
                 username=body.username,
-                user_id=user_id,
+                user_id=await self._minter.mint(),
             )
         return await self._appender.append(request, claim, ":claim")
 
@@ -115,10 +113,8 @@ class UserCommands:
 
     async def _release(self, request: Request, claim: UsernameClaimed) -> None:
         """Gives the name up, should the claim have won it."""
-        event_id = await self._minter.mint()
         released = UsernameReleased(
-            event_id=event_id,
-            occurred_at=time_of(event_id),
+            **await stamp(self._minter),
             username_key=claim.username_key,
             user_id=claim.user_id,
         )
@@ -127,10 +123,8 @@ class UserCommands:
     async def _register(self, request: Request, claim: UsernameClaimed, body: NewUser) -> Position:
         event = await self._appender.repeated(request, UserRegistered)
         if event is None:
-            event_id = await self._minter.mint()
             event = UserRegistered(
-                event_id=event_id,
-                occurred_at=time_of(event_id),
+                **await stamp(self._minter),
                 user_id=claim.user_id,
                 username=claim.username,
                 name=body.name,
@@ -146,10 +140,8 @@ class UserCommands:
     async def _edited(self, user_id: int, body: ProfileEdit) -> ProfileChanged:
         if body == ProfileEdit():
             raise invalid("$", "it names no field to change.")
-        event_id = await self._minter.mint()
         return ProfileChanged(
-            event_id=event_id,
-            occurred_at=time_of(event_id),
+            **await stamp(self._minter),
             user_id=user_id,
             name=body.name,
             description=body.description,
