@@ -1,28 +1,21 @@
 """Who likes, retweets, quotes and answers a tweet, and what a user likes.
 
 A page lists what anybody may see; what is left out makes it shorter, and it still has a successor.
-Bounded by ``STEPS_MAX`` rounds of reading for a page.
+Bounded by one read for a page of users, and by :mod:`.listed` for one of tweets.
 """
 
 from __future__ import annotations
-
-from collections.abc import Awaitable, Callable
 
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
 from gateway.pages import page, page_count
 from gateway.problems import not_found
+from gateway.queries.listed import Read, listed_page
 from gateway.queries.places import place_below, seal_place
 from gateway.queries.users import with_counts
-from gateway.queries.visible import Shown, includes
+from gateway.queries.visible import Shown
 from gateway.services import Accounts, Engagement, Graph, Tweets
 from projections.engagement.layout import QUOTE, REPLY, RETWEET
-from projections.listing import Page
-
-STEPS_MAX = 4
-
-Read = Callable[[int, int], Awaitable[Page]]
-"""Reads a list under an id, so many entries at most."""
 
 
 class EngagementQueries:
@@ -93,19 +86,9 @@ class EngagementQueries:
         return page(await with_counts(self._graph, shown, users), cursor)
 
     async def _tweets_page(self, request: Request, what: str, read: Read) -> Response:
-        count = page_count(request)
         route = f"{what}/{request.params['id']}"
-        below: int | None = place_below(self._cursors, request, route)
         shown = Shown(self._tweets, self._accounts)
-        for _ in range(STEPS_MAX):
-            found = await read(below or 0, count - len(shown.tweets))
-            await shown.add([entry.tweet_id for entry in found.entries])
-            below = found.below
-            if below is None or len(shown.tweets) == count:
-                break
-        cursor = seal_place(self._cursors, request, route, below) if below is not None else None
-        bodies = [tweet.body for _, tweet in shown.tweets]
-        return page(bodies, cursor, includes(shown.tweets, shown.originals, shown.users))
+        return await listed_page(request, self._cursors, route, shown, read)
 
     async def _require_tweet(self, tweet_id: int) -> None:
         shown = Shown(self._tweets, self._accounts)

@@ -15,10 +15,11 @@ import msgspec
 
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
-from gateway.pages import page, page_count
+from gateway.pages import page_count
 from gateway.problems import not_found
-from gateway.queries.places import place_below, seal_place
-from gateway.queries.visible import Shown, includes
+from gateway.queries.listed import tweets_page
+from gateway.queries.places import place_below
+from gateway.queries.visible import Shown
 from gateway.services import Accounts, Graph, Mentions, Tweets
 from projections.tweets.layout import TweetFragment
 from projections.tweets.mentions import Addressee, addressees, of_name, of_user
@@ -76,9 +77,7 @@ class MentionQueries:
         tweets = kept[:count]
         if len(kept) > count:
             below = tweets[-1][0]
-        cursor = seal_place(self._cursors, request, route, below) if below else None
-        bodies = [tweet.body for _, tweet in tweets]
-        return page(bodies, cursor, includes(tweets, shown.originals, shown.users))
+        return tweets_page(request, self._cursors, route, shown, tweets, below or None)
 
     async def _sought(self, user: int) -> list[Addressee]:
         """Returns what the user is spoken to by: answers, and his name since he claimed it."""

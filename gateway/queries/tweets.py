@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
-from gateway.pages import one, page, page_count
+from gateway.pages import one, page_count
 from gateway.problems import bad_request, not_found
-from gateway.queries.places import place_below, seal_place
+from gateway.queries.listed import tweets_page
+from gateway.queries.places import place_below
 from gateway.queries.visible import Shown, includes
 from gateway.services import Accounts, Authors, Tweets
 from projections.timelines.layout import Entry
@@ -57,9 +58,7 @@ class TweetQueries:
         tweets = shown.tweets[:count]
         if len(shown.tweets) > count:
             below = tweets[-1][0]
-        cursor = seal_place(self._cursors, request, route, below) if below else None
-        bodies = [tweet.body for _, tweet in tweets]
-        return page(bodies, cursor, includes(tweets, shown.originals, shown.users))
+        return tweets_page(request, self._cursors, route, shown, tweets, below or None)
 
 
 def _stands_alone(entry: Entry) -> bool:
