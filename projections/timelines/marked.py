@@ -18,6 +18,7 @@ import secrets
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
@@ -33,6 +34,8 @@ COMPLETE, BUILDING = b"F", b"B"
 
 TIMELINES_PER_EFFECT_MAX = 1_000
 """Timelines in one operation; an APPEND and what surrounds it take about 1 µs of Redis."""
+
+T = TypeVar("T")
 
 _COLLECT = EFFECTS.name("murmur_collect")
 _FINISH = EFFECTS.name("murmur_finish_timeline")
@@ -94,31 +97,27 @@ def added(keep: int, timelines: Sequence[tuple[bytes, bytes]]) -> Iterator[Effec
         keep: How many ids a timeline holds.
         timelines: Keys of one bucket, with what to add.
     """
-    for start in range(0, len(timelines), TIMELINES_PER_EFFECT_MAX):
-        part = timelines[start : start + TIMELINES_PER_EFFECT_MAX]
+    for part in _parts(timelines):
         keys, ids = zip(*part, strict=True)
         yield keys, ("A", keep, len(part), *ids)
 
 
 def shared(keep: int, keys: Sequence[bytes], ids: bytes) -> Iterator[Effect]:
     """Yields the effects that add the same packed ids to many timelines of one bucket."""
-    for start in range(0, len(keys), TIMELINES_PER_EFFECT_MAX):
-        part = keys[start : start + TIMELINES_PER_EFFECT_MAX]
+    for part in _parts(keys):
         yield part, ("S", keep, len(part), ids)
 
 
 def backfilled(keys: Sequence[bytes], floor: int, ids: Iterable[int]) -> Iterator[Effect]:
     """Yields the effects that add all ids of one author from ``floor`` upwards to timelines."""
     packed = pack_ids(ids)
-    for start in range(0, len(keys), TIMELINES_PER_EFFECT_MAX):
-        part = keys[start : start + TIMELINES_PER_EFFECT_MAX]
+    for part in _parts(keys):
         yield part, ("B", len(part), pack_ids([floor]), packed)
 
 
 def seen(keys: Sequence[bytes], ttl_seconds: int) -> Iterator[Effect]:
     """Yields the effects that let timelines that there are live for so long from now."""
-    for start in range(0, len(keys), TIMELINES_PER_EFFECT_MAX):
-        part = keys[start : start + TIMELINES_PER_EFFECT_MAX]
+    for part in _parts(keys):
         yield part, ("X", len(part), ttl_seconds * 1000)
 
 
@@ -163,6 +162,12 @@ async def abandon(bus: RedisBus, key: bytes) -> None:
     """
     with suppress(RetryableError):  # the mark expires by itself
         await bus.call("DEL", key)
+
+
+def _parts(timelines: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yields as many timelines at a time as one operation takes."""
+    for start in range(0, len(timelines), TIMELINES_PER_EFFECT_MAX):
+        yield timelines[start : start + TIMELINES_PER_EFFECT_MAX]
 
 
 def _marker(value: bytes) -> int:
