@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from events.types import BackfillChunk, Event, FanOutChunk, TweetPosted
 from projections.bus import RedisBus
@@ -24,6 +26,8 @@ from projections.keys import Keys
 from projections.store import Store
 from projections.timelines.chunks import END, Chunks
 from projections.timelines.layout import FOLLOWERS, Followers, in_force
+
+Chunk = TypeVar("Chunk", bound=FanOutChunk | BackfillChunk)
 
 
 class ChunkLog(Protocol):
@@ -118,6 +122,11 @@ def backfill_chunk(
         first_follower_id=first,
         last_follower_id=_last(end),
     )
+
+
+def part_of(chunk: Chunk, first: int, end: int) -> Chunk:
+    """Returns the event of a chunk for the followers from ``first`` up to ``end``."""
+    return replace(chunk, first_follower_id=first, last_follower_id=_last(end))
 
 
 def end_of(chunk: FanOutChunk | BackfillChunk) -> int:

@@ -38,7 +38,7 @@ from projections.keys import Keys
 from projections.positions import Effect
 from projections.store import Store
 from projections.timelines import marked
-from projections.timelines.audience import ChunkLog, backfill_chunk, end_of, fan_out_chunk
+from projections.timelines.audience import ChunkLog, end_of, part_of
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.chunks import Chunks
 from projections.timelines.layout import HOME, TABLES, pack_ids
@@ -129,44 +129,31 @@ class FanOut(StoredUnit):
     async def _cut(self, grown: Sequence[Range], records: Sequence[Record]) -> None:
         """Cuts chunks that have grown and appends their events anew, for each part."""
         parts = {wanted: await self._chunks.cut(*wanted) for wanted in grown}
-        again: list[Event] = []
-        for record in records:
-            chunk = record.event
-            if isinstance(chunk, FanOutChunk):
-                again += [
-                    fan_out_chunk(chunk.author_id, chunk.tweet_id, chunk.occurred_at, *part)
-                    for part in parts.get(_range(chunk), ())
-                ]
-            elif isinstance(chunk, BackfillChunk):
-                again += [
-                    backfill_chunk(chunk.author_id, chunk.event_id, chunk.occurred_at, *part)
-                    for part in parts.get(_range(chunk), ())
-                ]
+        again: list[Event] = [
+            part_of(record.event, *part)
+            for record in records
+            if isinstance(record.event, FanOutChunk | BackfillChunk)
+            for part in parts.get(_range(record.event), ())
+        ]
         await self._log.append(again)
 
     def _homes(self, followers: array[int] | None) -> dict[int, list[bytes]]:
         """Returns the home timelines' keys of followers, by bucket."""
-        bucket_of = self._keys.bucket
-        prefixes = [self._keys.prefix(HOME, bucket) for bucket in range(self._keys.buckets)]
-        by_bucket: dict[int, list[bytes]] = {}
-        for follower in followers or ():
-            bucket = bucket_of(follower)
-            key = b"%s%d" % (prefixes[bucket], follower)
-            keys = by_bucket.get(bucket)
-            if keys is None:
-                by_bucket[bucket] = [key]
-            else:
-                keys.append(key)
-        return by_bucket
+        return self._keys.by_bucket(HOME, followers or ())
 
     async def _backfill(
         self,
-        ranges: Iterable[Range],
+        ranges: Sequence[Range],
         found: dict[Range, array[int] | None],
         effects: dict[int, list[Effect]],
     ) -> None:
+        authors = list(dict.fromkeys(author for author, _, _ in ranges))
+        pages = await asyncio.gather(
+            *(self._authors.page(author, NEWEST, BACKFILL_TWEETS) for author in authors)
+        )
+        recent = dict(zip(authors, pages, strict=True))
         for wanted in ranges:
-            page = await self._authors.page(wanted[0], NEWEST, BACKFILL_TWEETS)
+            page = recent[wanted[0]]
             ids = [entry.tweet_id for entry in reversed(page.entries)]  # trimming drops the first
             for bucket, keys in self._homes(found[wanted]).items():
                 effects.setdefault(bucket, []).extend(marked.backfilled(keys, page.floor, ids))

@@ -149,14 +149,11 @@ class Timelines(StoredUnit):
         return effects
 
     def _seen(self, piece: Slice) -> Effects:
-        by_bucket: dict[int, dict[bytes, None]] = {}
-        for record in piece.records:
-            if isinstance(record.event, TimelineOpened):
-                bucket, key = self._place(HOME, record.event.user_id)
-                by_bucket.setdefault(bucket, {})[key] = None
+        openings = [r.event for r in piece.records if isinstance(r.event, TimelineOpened)]
+        users = dict.fromkeys(opening.user_id for opening in openings)
         return {
-            bucket: list(marked.seen(list(keys), self._ttl_seconds))
-            for bucket, keys in by_bucket.items()
+            bucket: list(marked.seen(keys, self._ttl_seconds))
+            for bucket, keys in self._keys.by_bucket(HOME, users).items()
         }
 
     def _invert(self, kind: str, pushed: dict[int, list[bytes]], effects: Effects) -> None:

@@ -33,6 +33,15 @@ def test_all_keys_of_a_bucket_share_a_slot_with_its_positions(entity_id: int) ->
     assert slot_of(keys.of("tweet", entity_id) + b":lease") == slot_of(keys.of("tweet", entity_id))
 
 
+@given(st.lists(ids))
+def test_keys_by_bucket_are_those_of_each_entity_in_order(entities: list[int]) -> None:
+    keys = Keys("g1", "timelines", 8)
+    expected: dict[int, list[bytes]] = {}
+    for entity in entities:
+        expected.setdefault(keys.bucket(entity), []).append(keys.of("timeline", entity))
+    assert keys.by_bucket("timeline", entities) == expected
+
+
 def test_snowflake_ids_of_one_millisecond_and_of_many_spread_over_buckets() -> None:
     keys = Keys("g1", "timelines", 16)
     for ids_of in (range(1 << 60, (1 << 60) + 4096), range(1 << 60, 1 << 61, 1 << 48)):
