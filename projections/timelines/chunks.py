@@ -22,7 +22,6 @@ chunk with more says so, holds nothing, and is to be cut.
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +41,9 @@ CHUNK_FOLLOWERS_MAX = 2 * CHUNK_FOLLOWERS
 
 END = 1 << 63
 """Above every id."""
+
+ROWS_MAX = (1 << 31) - 1
+"""The highest LIMIT that CQL takes: all rows."""
 
 LARGE_SHARDS = 16
 """Partitions of the set of large accounts."""
@@ -125,6 +127,7 @@ class Chunks:
         self._cuts = Cache(bus, keys, "follower_chunks", self._load_cuts)
         self._ids = Cache(bus, keys, "follower_chunk", self._load_ids)
         self._counts = Cache(bus, keys, "follower_chunk_count", self._load_counts)
+        self._of_chunks = (self._ids, self._counts)
 
     async def cuts(self, authors: Iterable[int]) -> dict[int, Cuts]:
         """Returns where the followers of authors are cut; one round trip where cached."""
@@ -175,7 +178,7 @@ class Chunks:
             for author, follower in pairs
             for first in cuts[author].touched_by(follower)
         }
-        return [cache.key(name) for name in names for cache in (self._ids, self._counts)]
+        return [cache.key(name) for name in names for cache in self._of_chunks]
 
     async def enlarge(self, author: int) -> None:
         """Makes an author a large one, with a single chunk."""
@@ -188,7 +191,7 @@ class Chunks:
             firsts = await self._boundaries(author, low, high)
             if firsts:
                 await self._add(author, firsts)
-            await self._forget([cache.key(_name(author, low)) for cache in self._both()])
+            await self._forget([cache.key(_name(author, low)) for cache in self._of_chunks])
         return (await self.cuts([author]))[author].within(first, end)
 
     async def large_authors(self) -> list[int]:
@@ -198,9 +201,6 @@ class Chunks:
             [(self._scope, shard) for shard in range(LARGE_SHARDS)],
         )
         return [author for rows in shards for (author,) in rows]
-
-    def _both(self) -> tuple[Cache, Cache]:
-        return self._ids, self._counts
 
     async def _add(self, author: int, firsts: Sequence[int]) -> None:
         for active, at in ((False, _PENDING), (True, _ACTIVE)):  # 1, 2
@@ -246,7 +246,7 @@ class Chunks:
         }
 
     async def _load_counts(self, names: Sequence[int]) -> dict[int, bytes]:
-        found = await self._rows(names, END - 1)
+        found = await self._rows(names, ROWS_MAX)
         return {
             name: b"%d" % sum(in_force(follow, block) for _, follow, block in rows)
             for name, rows in zip(names, found, strict=True)
@@ -255,15 +255,13 @@ class Chunks:
     async def _rows(self, names: Sequence[int], limit: int) -> list[list[tuple[int, ...]]]:
         chunks = [_named(name) for name in names]
         cuts = await self.cuts({author for author, _ in chunks})
-        limit = min(limit, (1 << 31) - 1)
-        return list(
-            await asyncio.gather(
-                *(
-                    self._store.execute(_ROWS, (author, first, _bound(end), limit))
-                    for author, first in chunks
-                    for end in (cuts[author].within(first, first + 1)[0][1],)
-                )
-            )
+        ends = [cuts[author].within(first, first + 1)[0][1] for author, first in chunks]
+        return await self._store.execute_many(
+            _ROWS,
+            [
+                (author, first, _bound(end), limit)
+                for (author, first), end in zip(chunks, ends, strict=True)
+            ],
         )
 
 

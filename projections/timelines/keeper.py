@@ -243,8 +243,12 @@ class Keeper:
 
     async def demote(self, authors: Collection[int]) -> None:
         """Makes celebrities ordinary again; those who are not celebrities are left as they are."""
-        rows = [row for row in await self._tiers.rows() if row.author_id in set(authors)]
-        celebrities = [row for row in rows if row.state is State.CELEBRITY]
+        wanted = set(authors)
+        celebrities = [
+            row
+            for row in await self._tiers.rows()
+            if row.author_id in wanted and row.state is State.CELEBRITY
+        ]
         moved = [await self._tiers.move(row, State.DEMOTING) for row in celebrities]  # 1
         await self._demote([row for row in moved if row is not None])
 
