@@ -56,6 +56,11 @@ COUNTING_STEPS_MAX = STEPS_MAX + 2 * MISSED_MAX // COUNTING_STEP
 """Batches of a refresh."""
 
 
+def candidates_for(count: int) -> int:
+    """Returns how many candidates at a time a page of ``count`` entries asks its source for."""
+    return int(count * OVERFETCH) + 1
+
+
 class HomeTimelines(Generic[T, U]):
     """Reads pages of home timelines."""
 
@@ -114,7 +119,7 @@ class HomeTimelines(Generic[T, U]):
         return await self._explained(home, page) if explain else page
 
     async def _opened(self, user_id: int, start: int, count: int, explain: bool) -> Home:
-        home = await self._timelines.home(user_id, start, int(count * OVERFETCH) + 1)
+        home = await self._timelines.home(user_id, start, candidates_for(count))
         if explain:
             home.ways = {}
         return home

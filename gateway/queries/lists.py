@@ -23,7 +23,7 @@ from gateway.cursors import Cursors
 from gateway.http import Request, Response
 from gateway.pages import one, page, page_count
 from gateway.problems import not_found
-from gateway.queries.home import OVERFETCH, read_page
+from gateway.queries.home import candidates_for, read_page
 from gateway.queries.places import place_below, seal_place
 from gateway.queries.timeline import Place
 from gateway.queries.users import with_counts
@@ -180,17 +180,14 @@ class ListQueries:
         members, relations = await asyncio.gather(
             self._collections.members(list_id), self._graph.relations_of(request.user_id)
         )
-        wanted = int(count * OVERFETCH) + 1
+        wanted = candidates_for(count)
         source = ListSource(self._authors, request.user_id, relations, members, place.below, wanted)
         async with self._turn(len(members)):
             found = await read_page(
                 source, self._tweets, self._accounts, place.below, count, top=place.top
             )
-        cursor = None
-        if found.below is not None:
-            # What a later retweet is compared with: the newest that any page showed (0061).
-            top = place.top or (found.tweets[0][0] if found.tweets else 0)
-            cursor = Place(found.below, top).seal(self._cursors, request.user_id, route)
+        following = place.after(found)
+        cursor = following.seal(self._cursors, request.user_id, route) if following else None
         bodies = [tweet.body for _, tweet in found.tweets]
         included = includes(found.tweets, found.originals, found.users)
         return page(bodies, cursor, included, incomplete=found.incomplete)

@@ -62,6 +62,14 @@ class Place(msgspec.Struct, frozen=True):
         """
         return cls(*map(int, cursors.open(route, user_id, text).split(b".")))
 
+    def after(self, page: Page) -> Place | None:
+        """Returns where the page begins that follows one that began here; None after the last."""
+        if page.below is None:
+            return None
+        # What a later retweet is compared with: the newest that any page showed (decision 0061).
+        top = self.top or (page.tweets[0][0] if page.tweets else 0)
+        return Place(page.below, top, self.above)
+
 
 class TimelineQueries:
     """Handler of the home timeline.
@@ -116,11 +124,7 @@ class TimelineQueries:
             above=place.above,
             explain=explain,
         )
-        if found.below is None:
-            return self._page(request, found, None)
-        # Pages that showed nothing have no newest; the first that shows something has.
-        top = place.top or (found.tweets[0][0] if found.tweets else 0)
-        return self._page(request, found, Place(found.below, top, place.above))
+        return self._page(request, found, place.after(found))
 
     def _page(
         self, request: Request, found: Page, following: Place | None, meta: Sequence[Extra] = ()

@@ -18,7 +18,7 @@ import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from gateway.queries.home import OVERFETCH
+from gateway.queries.home import candidates_for
 from infra import compose
 from infra.compose import Engines
 from infra.settings import load
@@ -35,7 +35,7 @@ from projections.timelines.unit import NAME as TIMELINES
 from projections.tweets.layout import TWEET, TweetFragment
 
 COUNT = 20
-WANTED = int(COUNT * OVERFETCH) + 1
+WANTED = candidates_for(COUNT)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 

@@ -18,7 +18,7 @@ from events.slices import Record, Slice
 from events.snowflake import compose as compose_id
 from events.types import Event, TweetPosted, UserRegistered
 from gateway.queries.counted import CountedTweets
-from gateway.queries.home import OVERFETCH, read_page
+from gateway.queries.home import candidates_for, read_page
 from gateway.queries.lists import ListSource
 from infra import compose
 from infra.compose import Engines
@@ -45,7 +45,7 @@ async def run() -> list[Figure]:
         reader = authors[0]
         relations = await timelines.graph.relations_of(reader)
 
-        wanted = int(COUNT * OVERFETCH) + 1
+        wanted = candidates_for(COUNT)
 
         async def page_of(members: Sequence[int]) -> int:
             source = ListSource(timelines.authors, reader, relations, members, NEWEST, wanted)
