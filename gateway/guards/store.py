@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from cassandra.cluster import Session
@@ -82,15 +83,8 @@ class GuardedStore(Store):
 
     async def prepare(self, cql: str) -> PreparedStatement:
         """Returns the prepared form of a statement; a failure counts as the store's."""
-        began = self._guard.clock()
-        try:
+        with self._watched():
             return await super().prepare(cql)
-        except RetryableError as error:
-            self._guard.failed(error, began)
-            raise
-        except asyncio.CancelledError:
-            self._cut(began)
-            raise
 
     async def write(self, rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Refuses: only a projection's worker writes facts."""
@@ -109,24 +103,27 @@ class GuardedStore(Store):
         return await super().execute(cql, values)
 
     async def _ask(self, statement: Any) -> list[Row]:
-        began = self._guard.clock()
         self._metrics.store_reads.inc()
-        try:
+        with self._watched() as began:
             rows = await super()._ask(statement)
+        self._guard.answered(self._guard.clock() - began)
+        return rows
+
+    @contextmanager
+    def _watched(self) -> Iterator[float]:
+        """Tells the guard of a failure, and of a call that was cut off when it had had most of its
+        time; gives the time at which the call began."""
+        began = self._guard.clock()
+        try:
+            yield began
         except RetryableError as error:
             self._guard.failed(error, began)
             raise
         except asyncio.CancelledError:
-            self._cut(began)
+            seconds = self._guard.clock() - began
+            if seconds > self._seconds_max / 2:
+                self._guard.failed(f"no answer within {seconds:.1f} s", began)
             raise
-        self._guard.answered(self._guard.clock() - began)
-        return rows
-
-    def _cut(self, began: float) -> None:
-        """Counts a call that was cut off: as a failure where it had most of its time."""
-        seconds = self._guard.clock() - began
-        if seconds > self._seconds_max / 2:
-            self._guard.failed(f"no answer within {seconds:.1f} s", began)
 
 
 class GuardedStatements(Statements):
