@@ -20,7 +20,7 @@ BUCKETS = 16
 
 
 class World:
-    """One generation on the real engines.
+    """One generation, on the real engines or in memory.
 
     Args:
         bus: The Redis cluster.

@@ -1,0 +1,70 @@
+"""One process's connections to the engines in memory: slow by chance, cut off where a test says.
+
+An *operation* is one row written, one statement read or one Redis command. A line that was told to
+break does so many of them, the last perhaps without its answer, and then either fails once
+(:class:`~projections.base.RetryableError`, as an engine that was away for a moment) or for good
+(:class:`Crashed`, as a process that was killed: whatever of it still runs reaches no engine).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from projections.base import RetryableError
+
+PAUSES_MAX = 3
+
+
+class Crashed(Exception):
+    """The process was killed."""
+
+
+class Line:
+    """What stands between a process and the engines.
+
+    Args:
+        chance: Decides how long each request takes, in turns of the event loop, so that what runs
+            side by side is mixed differently in each run; None: no time at all.
+    """
+
+    def __init__(self, chance: Random | None = None) -> None:
+        self.chance = chance
+        self._left: int | None = None
+        self._kills = False
+
+    def breaks_after(self, operations: int, *, kills: bool) -> None:
+        """Breaks after so many more operations."""
+        self._left, self._kills = operations, kills
+
+    def mend(self) -> None:
+        """Takes back what :meth:`breaks_after` said."""
+        self._left = None
+
+    async def pause(self) -> None:
+        """Takes time."""
+        if self.chance is not None:
+            for _ in range(self.chance.randrange(PAUSES_MAX)):
+                await asyncio.sleep(0)
+
+    def admit(self, operations: int) -> int:
+        """Returns how many of a request's operations are done; ask :meth:`check` after them."""
+        if self._left is None:
+            return operations
+        done = min(operations, self._left)
+        self._left -= done
+        return done
+
+    def check(self) -> None:
+        """Raises if the line has broken by now.
+
+        Raises:
+            RetryableError: for this once.
+            Crashed: for good.
+        """
+        if self._left != 0:
+            return
+        if self._kills:
+            raise Crashed
+        self._left = None
+        raise RetryableError("cut off")
