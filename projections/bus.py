@@ -2,8 +2,8 @@
 
 Why not a library: the same 60 GETs cost 1,480 µs of CPU in redis-py's cluster pipeline, 2,585 in
 valkey-glide, 6,034 in coredis and 84 µs here, on the same machine (decision 0002). Parsing and
-packing are hiredis's; what is ours is routing by slot, matching replies to batches, and failing
-clearly.
+packing are hiredis's; what is ours is routing by slot, matching replies to batches (:mod:`.link`),
+and failing clearly.
 
 Keeps true:
 - Nothing is ever sent twice on its own account. A command is repeated only after a reply that says
@@ -18,15 +18,15 @@ size.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import hiredis
 
 from projections.base import RetryableError
 from projections.keys import SLOTS, slot_of
+from projections.link import Link
 
 Argument = bytes | str | int | float
 Command = Sequence[Argument]
@@ -40,121 +40,6 @@ _KEY_INDEX = {"FCALL": 3, "FCALL_RO": 3, "EVALSHA": 3, "EVAL": 3}
 
 class CommandError(Exception):
     """The server refused a command; the message is the server's own."""
-
-
-class _Batch:
-    """Replies still expected for commands that were written together."""
-
-    __slots__ = ("future", "missing", "replies", "sent_at")
-
-    def __init__(self, size: int, future: asyncio.Future[list[Reply]], sent_at: float) -> None:
-        self.missing = size
-        self.replies: list[Reply] = []
-        self.future = future
-        self.sent_at = sent_at
-
-
-class _Link(asyncio.Protocol):
-    """One connection to one node; batches are answered in the order in which they were written.
-
-    So the oldest batch tells of all: one timer for it bounds every wait, where a timeout around
-    each would cost as much as a batch itself.
-    """
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader()
-        self._waiting: deque[_Batch] = deque()
-        self._outgoing: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self.closed: Exception | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are asyncio.Transport by behaviour, not by inheritance.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        waiting = self._waiting
-        while waiting:
-            batch = waiting[0]
-            while batch.missing:
-                reply = self._reader.gets()
-                if reply is False:
-                    return
-                batch.replies.append(reply)
-                batch.missing -= 1
-            waiting.popleft()
-            if not batch.future.done():
-                batch.future.set_result(batch.replies)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.abort(exc or ConnectionResetError("the server closed the connection"))
-
-    def abort(self, reason: Exception) -> None:
-        """Closes the connection; every batch that still waits fails with ``reason``."""
-        if self.closed is None:
-            self.closed = reason
-        if self._transport is not None:
-            self._transport.abort()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._writable.set()
-        while self._waiting:
-            future = self._waiting.popleft().future
-            if not future.done():
-                future.set_exception(reason)
-
-    async def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Writes the commands together and returns their replies, errors as values.
-
-        Raises:
-            TimeoutError: the oldest batch waited for ``TIMEOUT_SECONDS``; the link is closed.
-            OSError: the link was closed.
-        """
-        if not self._writable.is_set():
-            await self._writable.wait()
-        if self.closed is not None or self._transport is None:
-            raise ConnectionResetError(str(self.closed))
-        loop = self._loop
-        batch = _Batch(len(commands), loop.create_future(), loop.time())
-        self._waiting.append(batch)
-        if self._timer is None:
-            self._timer = loop.call_later(self._timeout_seconds, self._watch)
-        pack = hiredis.pack_command
-        # hiredis takes a tuple of any length; its stub says of one.
-        packed = [pack(tuple(command)) for command in commands]  # type: ignore[arg-type]
-        if not self._outgoing:
-            loop.call_soon(self._flush)
-        self._outgoing += packed
-        return await batch.future
-
-    def _flush(self) -> None:
-        """Writes what was sent in this turn of the loop together: a system call costs most."""
-        if self.closed is None and self._transport is not None:
-            self._transport.write(b"".join(self._outgoing))
-        self._outgoing.clear()
-
-    def _watch(self) -> None:
-        """Closes a link whose oldest batch is overdue; otherwise looks again when it would be."""
-        self._timer = None
-        if not self._waiting:
-            return
-        left = self._waiting[0].sent_at + self._timeout_seconds - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._watch)
-        else:
-            self.abort(TimeoutError("no reply in time"))
 
 
 class RedisBus:
@@ -173,7 +58,7 @@ class RedisBus:
         self._tls = parts.scheme == "rediss"
         self._seed = (parts.hostname, parts.port or 6379)
         self._auth = tuple(unquote(p) for p in (parts.username, parts.password) if p)
-        self._links: dict[tuple[str, int], _Link] = {}
+        self._links: dict[tuple[str, int], Link] = {}
         self._connecting: dict[tuple[str, int], asyncio.Lock] = {}
         self._owners: list[tuple[str, int]] = []
         self._sole: tuple[str, int] | None = None
@@ -306,7 +191,7 @@ class RedisBus:
             if link is None or link.closed is not None:
                 async with asyncio.timeout(self._timeout_seconds):
                     link = await self._link(node)
-            return await link.send(commands)
+            return await link.send(_packed(commands))
         except TimeoutError as error:
             self._own([])
             raise RetryableError(
@@ -371,7 +256,7 @@ class RedisBus:
         self._owners = owners
         self._sole = owners[0] if owners and len(set(owners)) == 1 else None
 
-    async def _link(self, node: tuple[str, int]) -> _Link:
+    async def _link(self, node: tuple[str, int]) -> Link:
         link = self._links.get(node)
         if link is not None and link.closed is None:
             return link
@@ -382,15 +267,21 @@ class RedisBus:
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 _, link = await loop.create_connection(
-                    lambda: _Link(self._timeout_seconds), *node, ssl=self._tls or None
+                    lambda: Link(self._timeout_seconds), *node, ssl=self._tls or None
                 )
                 if self._auth:
-                    (reply,) = await link.send([("AUTH", *self._auth)])
+                    (reply,) = await link.send(_packed([("AUTH", *self._auth)]))
                     if isinstance(reply, hiredis.ReplyError):
                         link.abort(ConnectionResetError(str(reply)))
                         raise CommandError(f"AUTH: {reply}")
             self._links[node] = link
             return link
+
+
+def _packed(commands: Sequence[Command]) -> list[bytes]:
+    pack = hiredis.pack_command
+    # hiredis takes a tuple of any length; its stub says of one.
+    return [pack(tuple(command)) for command in commands]  # type: ignore[arg-type]
 
 
 def _refused(replies: Sequence[Reply]) -> bool:
