@@ -17,17 +17,37 @@ class FakeNode:
     def __init__(self, answer: Callable[[list[bytes]], Answer]) -> None:
         self._answer = answer
         self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.seen: list[list[bytes]] = []
         self.port = 0
 
     async def start(self) -> FakeNode:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def stop(self) -> None:
+        """Stops listening and ends every connection.
+
+        One that the loop had to cancel would be logged as an exception in a callback (Python 3.11).
+        """
         if self._server is not None:
             self._server.close()
+        for writer in self._connections.values():
+            writer.close()
+        await asyncio.gather(*self._connections)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        try:
+            await self._serve(reader, writer)
+        except ConnectionResetError:
+            pass  # the client went first
+        finally:
+            writer.close()
+            del self._connections[task]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = hiredis.Reader()
@@ -37,7 +57,6 @@ class FakeNode:
                 self.seen.append(command)
                 answer = self._answer(command)
                 if answer is None:
-                    writer.close()
                     return
                 writer.write(answer)
 
