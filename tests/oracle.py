@@ -57,7 +57,7 @@ from events.types import (
 )
 from tests.oracle_collections import CollectionsOracle
 from tests.oracle_engagement import EngagementOracle, TweetCounts
-from tests.oracle_log import LogRecord
+from tests.oracle_log import LogFed, LogRecord
 
 __all__ = ["LogRecord", "Oracle", "Profile", "TweetCounts"]
 
@@ -76,11 +76,10 @@ class Profile(msgspec.Struct, kw_only=True):
     status: str = "active"
 
 
-class Oracle:
+class Oracle(LogFed):
     """Feed it records, each partition in offset order; then ask."""
 
     def __init__(self, records: Iterable[LogRecord] = ()) -> None:
-        self._next_offset: dict[tuple[str, int], int] = {}
         self._posted: dict[int, TweetPosted] = {}
         self._deleted: set[tuple[int, int]] = set()  # (author, tweet)
         self._tweets_by: dict[int, list[int]] = defaultdict(list)
@@ -96,22 +95,14 @@ class Oracle:
         self._holders: dict[str, tuple[int, int]] = {}  # name -> user, event id of the claim
         self._engagement = EngagementOracle()
         self.collections = CollectionsOracle()
-        for record in records:
-            self.feed(record)
+        super().__init__(records)
 
     # --- facts ---
 
-    def feed(self, record: LogRecord) -> None:
-        """Take in one record; one fed before, or behind its partition, changes nothing."""
-        source = (record.topic, record.partition)
-        if record.offset < self._next_offset.get(source, 0):
-            return
-        self._next_offset[source] = record.offset + 1
-        self._apply(record.event)
-        self._engagement.feed(record)
-        self.collections.feed(record)
-
-    def _apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
+        """Take in an event that is new."""
+        self._engagement.apply(event)
+        self.collections.apply(event)
         match event:
             case TweetPosted():
                 if event.tweet_id not in self._posted:
@@ -170,7 +161,7 @@ class Oracle:
             case TweetUnpinned(user_id=user):
                 self._pinned[user] = 0
             case _:
-                pass  # activity is no part of these sentences; likes and views are fed beside
+                pass  # activity is no part of these sentences; likes and views are taken in beside
 
     # --- engagement ---
 

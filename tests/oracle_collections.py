@@ -31,7 +31,7 @@ from events.types import (
     TweetBookmarked,
     TweetUnbookmarked,
 )
-from tests.oracle_log import LogRecord
+from tests.oracle_log import LogFed, LogRecord
 
 MEMBERS_MAX = 5_000
 
@@ -47,26 +47,19 @@ class ListView(NamedTuple):
     member_count: int
 
 
-class CollectionsOracle:
+class CollectionsOracle(LogFed):
     """Feed it records, each partition in offset order; then ask."""
 
     def __init__(self, records: Iterable[LogRecord] = (), members_max: int = MEMBERS_MAX) -> None:
         self._members_max = members_max
-        self._next_offset: dict[tuple[str, int], int] = {}
         self._created: dict[int, ListCreated] = {}
         self._made: dict[int, set[int]] = defaultdict(set)  # user -> lists
         self._said: dict[tuple[int, int], list[Event]] = defaultdict(list)  # (list, user)
         self._bookmarks: dict[int, dict[int, int | None]] = defaultdict(dict)
-        for record in records:
-            self.feed(record)
+        super().__init__(records)
 
-    def feed(self, record: LogRecord) -> None:
-        """Take in one record; one fed before, or behind its partition, changes nothing."""
-        source = (record.topic, record.partition)
-        if record.offset < self._next_offset.get(source, 0):
-            return
-        self._next_offset[source] = record.offset + 1
-        event = record.event
+    def apply(self, event: Event) -> None:
+        """Take in an event that is new."""
         match event:
             case ListCreated(list_id=list_id):
                 self._created.setdefault(list_id, event)

@@ -29,7 +29,7 @@ from events.types import (
     TweetUnliked,
     TweetViewed,
 )
-from tests.oracle_log import LogRecord
+from tests.oracle_log import LogFed, LogRecord
 
 REFERENCES = {"reply": "reply_to_id", "retweet": "retweet_of_id", "quote": "quote_of_id"}
 
@@ -44,29 +44,20 @@ class TweetCounts(NamedTuple):
     quotes: int
 
 
-class EngagementOracle:
+class EngagementOracle(LogFed):
     """Feed it records, each partition in offset order; then ask."""
 
     def __init__(self, records: Iterable[LogRecord] = ()) -> None:
-        self._next_offset: dict[tuple[str, int], int] = {}
         self._likes: dict[int, dict[int, int | None]] = defaultdict(dict)  # tweet -> user -> event
         self._views: dict[int, int] = defaultdict(int)
         self._posted: set[tuple[int, int]] = set()  # (author, tweet)
         # (kind, parent) -> (tweet, author): a population's counts are asked for one by one.
         self._children: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         self._deleted: set[tuple[int, int]] = set()
-        for record in records:
-            self.feed(record)
+        super().__init__(records)
 
-    def feed(self, record: LogRecord) -> None:
-        """Take in one record; one fed before, or behind its partition, changes nothing."""
-        source = (record.topic, record.partition)
-        if record.offset < self._next_offset.get(source, 0):
-            return
-        self._next_offset[source] = record.offset + 1
-        self._apply(record.event)
-
-    def _apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
+        """Take in an event that is new."""
         match event:
             case TweetLiked(tweet_id=tweet, user_id=user):
                 self._likes[tweet][user] = event.event_id

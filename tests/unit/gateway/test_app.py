@@ -177,7 +177,7 @@ async def test_a_read_waits_for_what_the_user_wrote(world: World) -> None:
 
     async def apply_soon() -> None:
         await asyncio.sleep(0.05)
-        world.oracle._apply(world.log.events[-1])
+        world.oracle.apply(world.log.events[-1])
         world.log.applied["new-tweets/0"] = 1
 
     applying = asyncio.create_task(apply_soon())

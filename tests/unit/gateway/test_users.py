@@ -82,7 +82,7 @@ async def test_a_claim_that_is_not_applied_in_time_is_a_504_that_can_be_finished
     assert "accounts" in problem["detail"] and "Idempotency-Key" in problem["detail"]
     world.log.held.clear()
     claim = world.log.events[0]
-    world.oracle._apply(claim)
+    world.oracle.apply(claim)
     world.log.applied["usernames/0"] = 1
     found = await world.call(201, "POST", "/api/users", body, headers=headers)
     assert isinstance(claim, UsernameClaimed)
@@ -97,8 +97,8 @@ async def test_without_a_key_a_claim_that_is_not_applied_in_time_is_released(wor
     world.log.held.clear()
     claim, released = world.log.events
     assert isinstance(released, UsernameReleased)
-    world.oracle._apply(claim)
-    world.oracle._apply(released)
+    world.oracle.apply(claim)
+    world.oracle.apply(released)
     world.log.applied["usernames/0"] = 2
     found = await world.call(201, "POST", "/api/users", body)
     assert isinstance(claim, UsernameClaimed)
