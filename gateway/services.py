@@ -192,12 +192,19 @@ class Home(Protocol):
         top: int = NEWEST,
         above: int = 0,
         explain: bool = False,
+        cached_only: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
         """Returns up to ``count`` tweets under the id ``below``, newest first."""
         ...
 
     async def refresh(
-        self, user_id: int, above: int, count: int, *, explain: bool = False
+        self,
+        user_id: int,
+        above: int,
+        count: int,
+        *,
+        explain: bool = False,
+        cached_only: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
         """Returns the newest tweets above an id, and how many more there are."""
         ...

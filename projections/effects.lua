@@ -34,8 +34,9 @@ end
 
 -- A marked timeline is a string: a marker of 13 bytes, then ids of 8 bytes each (little-endian), in
 -- the order in which they came, possibly repeated; whoever reads sorts. The marker is
---   'F' id n    complete from id upwards, below it the store is read; the first n ids (4 bytes) are
---               those that it was filled with, what follows was added since
+--   'F' id n e  complete from id upwards, below it the store is read; the first n ids (2 bytes) are
+--               those that it was filled with, what follows was added since; e (2 bytes) is the
+--               epoch of pushing in which it was filled (`tiers.py`), kept as it is
 --   'B' token   a reader is filling it; it collects what is added meanwhile
 -- Nothing is added where there is no marker, so a lost timeline is not made to look warm.
 local MARKER, FILLED, ID = 13, 10, 8
@@ -69,8 +70,9 @@ local function trim(key, keep)
     low = low + 1
     if low == 4294967296 then high, low = high + 1, 0 end
   end
-  local filled = math.max(0, struct.unpack('<I4', value, FILLED) - (cut - MARKER) / ID)
-  local marker = 'F' .. struct.pack('<I4I4I4', low, high, filled)
+  local filled, epoch = struct.unpack('<I2I2', value, FILLED)
+  filled = math.max(0, filled - (cut - MARKER) / ID)
+  local marker = 'F' .. struct.pack('<I4I4I2I2', low, high, filled, epoch)
   redis.call('SET', key, marker .. string.sub(value, cut + 1), 'KEEPTTL')
 end
 
@@ -152,13 +154,13 @@ local function commit(keys, args)
   return {'ok', added}
 end
 
--- KEYS: one timeline. ARGV: token, ttl_ms, from, ids. Fills a timeline that the caller marked with
--- its token, if that mark still stands.
+-- KEYS: one timeline. ARGV: token, ttl_ms, from, epoch, ids. Fills a timeline that the caller marked
+-- with its token, if that mark still stands.
 local function finish_timeline(keys, args)
   local value = redis.call('GET', keys[1])
   if not value or string.sub(value, 1, MARKER) ~= 'B' .. args[1] then return 0 end
-  local marker = 'F' .. args[3] .. struct.pack('<I4', #args[4] / ID)
-  redis.call('SET', keys[1], marker .. args[4] .. string.sub(value, MARKER + 1), 'PX', args[2])
+  local marker = 'F' .. args[3] .. struct.pack('<I2I2', math.min(#args[5] / ID, 65535), tonumber(args[4]))
+  redis.call('SET', keys[1], marker .. args[5] .. string.sub(value, MARKER + 1), 'PX', args[2])
   return 1
 end
 

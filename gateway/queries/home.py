@@ -79,6 +79,7 @@ class HomeTimelines(Generic[T, U]):
         top: int = NEWEST,
         above: int = 0,
         explain: bool = False,
+        cached_only: bool = False,
     ) -> HomePage[T, U]:
         """Returns up to ``count`` tweets under the id ``below``, newest first.
 
@@ -91,6 +92,7 @@ class HomeTimelines(Generic[T, U]):
             top: The newest that the pages before it showed, 0 if nothing.
             above: The page ends above this id.
             explain: Whether to say of each tweet why it is there.
+            cached_only: Whether what was pushed is enough; see :meth:`TimelinesReader.home`.
 
         Raises:
             RetryableError: Redis or the store is away.
@@ -98,28 +100,39 @@ class HomeTimelines(Generic[T, U]):
         start = NEWEST if below is None else below
 
         async def read() -> HomePage[T, U]:
-            home = await self._opened(user_id, start, count, explain)
+            home = await self._opened(user_id, start, count, explain, cached_only)
             page = await read_page(
                 home, self._tweets, self._users, start, count, top=top, above=above
             )
             return await self._explained(home, page) if explain else page
 
-        return await self._reading.run((user_id, start, count, top, above, explain), read)
+        wanted = (user_id, start, count, top, above, explain, cached_only)
+        return await self._reading.run(wanted, read)
 
     async def refresh(
-        self, user_id: int, above: int, count: int, *, explain: bool = False
+        self,
+        user_id: int,
+        above: int,
+        count: int,
+        *,
+        explain: bool = False,
+        cached_only: bool = False,
     ) -> HomePage[T, U]:
         """Returns the newest tweets above an id, ``count`` at most, and how many more there are.
 
         Raises:
             RetryableError: Redis or the store is away.
         """
-        home = await self._opened(user_id, NEWEST, count, explain)
+        home = await self._opened(user_id, NEWEST, count, explain, cached_only)
         page = await _refreshed(home, self._tweets, self._users, above, count)
         return await self._explained(home, page) if explain else page
 
-    async def _opened(self, user_id: int, start: int, count: int, explain: bool) -> Home:
-        home = await self._timelines.home(user_id, start, candidates_for(count))
+    async def _opened(
+        self, user_id: int, start: int, count: int, explain: bool, cached_only: bool
+    ) -> Home:
+        home = await self._timelines.home(
+            user_id, start, candidates_for(count), cached_only=cached_only
+        )
         if explain:
             home.ways = {}
         return home

@@ -7,7 +7,8 @@ queue. A slice is a few chunks; a crash repeats those and goes on.
 For one slice:
 
 1. leave out the tweets that were deleted in the meantime, and those of authors who have become
-   celebrities: readers pull them, and a demotion backfills them;
+   celebrities: readers pull them, and a demotion backfills them; all of them while everybody's
+   tweets are pulled, for the cached timelines are of an epoch that has ended (:mod:`.tiers`);
 2. read the followers of the ranges, chunk by chunk; a chunk that has grown is cut, and its events
    are appended anew, one for each part;
 3. add the tweets to the followers' home timelines, one operation a bucket, or backfill an author's
@@ -99,8 +100,11 @@ class FanOut(StoredUnit):
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice of chunks."""
-        unpushed = (await self._tiers.view()).unpushed  # 1
-        pushed, backfilled = _by_range(piece.records, unpushed)
+        tiers = await self._tiers.view()  # 1
+        if tiers.pull_only:
+            await self._positions.commit(piece, {})
+            return
+        pushed, backfilled = _by_range(piece.records, tiers.unpushed)
         tweets = await self._living(pushed)
         found = await self._chunks.followers([*tweets, *backfilled])  # 2
         grown = [wanted for wanted, ids in found.items() if ids is None]

@@ -9,6 +9,9 @@ timeline cold
 2. reads the store;
 3. fills it, if its mark still stands.
 
+A timeline was filled in an *epoch* of pushing (:mod:`.tiers`). One of an earlier epoch lacks what
+was posted while nothing was pushed: a reader who wants it whole takes it for cold.
+
 Bounded by: whoever pushes trims to ``keep`` ids once a quarter more have come.
 """
 
@@ -29,7 +32,10 @@ from projections.positions import Effect
 from projections.timelines.layout import BUILD_SECONDS, pack_ids, unpack_ids
 
 MARKER_BYTES, ID_BYTES = 13, 8
-_FLOOR_END = 9
+_FLOOR_END, _FILLED_END = 9, 11
+EPOCHS = 1 << 16
+"""Epochs that a marker can tell apart."""
+
 COMPLETE, BUILDING = b"F", b"B"
 
 TIMELINES_PER_EFFECT_MAX = 1_000
@@ -65,9 +71,18 @@ def query(key: bytes) -> Command:
     return ("GET", key)
 
 
-def window(value: bytes | None, below: int, limit: int) -> Window:
-    """Reads the reply to :func:`query`: up to ``limit`` ids under ``below``."""
+def window(value: bytes | None, below: int, limit: int, epoch: int | None = None) -> Window:
+    """Reads the reply to :func:`query`: up to ``limit`` ids under ``below``.
+
+    Args:
+        value: The reply.
+        below: Where the window begins.
+        limit: Ids at most.
+        epoch: The timeline counts only if it was filled in this one; None for any.
+    """
     if value is None or value[:1] != COMPLETE:
+        return COLD
+    if epoch is not None and _epoch(value) != epoch % EPOCHS:
         return COLD
     floor = _marker(value)
     ids = unpack_ids(value[MARKER_BYTES:]).tolist()
@@ -86,7 +101,7 @@ def window(value: bytes | None, below: int, limit: int) -> Window:
 
 def filled(value: bytes) -> frozenset[int]:
     """Returns which ids of a timeline it was filled with; the others were added since."""
-    count = int.from_bytes(value[_FLOOR_END:MARKER_BYTES], "little")
+    count = int.from_bytes(value[_FLOOR_END:_FILLED_END], "little")
     return frozenset(unpack_ids(value[MARKER_BYTES : MARKER_BYTES + count * ID_BYTES]))
 
 
@@ -140,12 +155,18 @@ async def begin(bus: RedisBus, key: bytes) -> bytes | None:
 
 
 async def finish(
-    bus: RedisBus, key: bytes, token: bytes, floor: int, ids: Sequence[int], ttl_seconds: int
+    bus: RedisBus,
+    key: bytes,
+    token: bytes,
+    floor: int,
+    ids: Sequence[int],
+    ttl_seconds: int,
+    epoch: int = 0,
 ) -> bool:
     """Fills a timeline that :func:`begin` marked (3); False when its mark was taken away."""
     reply: Reply = await bus.call(
         *("FCALL", _FINISH, 1, key, token, ttl_seconds * 1000),
-        *(pack_ids([floor]), pack_ids(reversed(ids))),
+        *(pack_ids([floor]), epoch % EPOCHS, pack_ids(reversed(ids))),
     )
     return bool(reply == 1)
 
@@ -172,3 +193,7 @@ def _parts(timelines: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _marker(value: bytes) -> int:
     return int.from_bytes(value[1:_FLOOR_END], "little")
+
+
+def _epoch(value: bytes) -> int:
+    return int.from_bytes(value[_FILLED_END:MARKER_BYTES], "little")

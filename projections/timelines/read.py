@@ -10,11 +10,15 @@ Where candidates come from:
    reader follows (what is pulled), merged, as long as all of them are complete;
 2. below the highest of their markers, the author timelines in the store.
 
+While everybody's tweets are pulled (:mod:`.tiers`) candidates come from the author timelines alone;
+should the store not answer, or too many ask, from what was cached before, with an incomplete page.
+
 A cold or lost timeline is filled on the way: a celebrity's by one of those who read it at the same
 time, and so many home timelines at a time (``projections.flights``), so that a Redis that comes
 back empty is not a stampede on the store. Who does not fill reads no more than the page needs.
 
-Bounded by: ``wanted`` ids per step, ``BUILDS_MAX`` home timelines being built, and the bounds of
+Bounded by: ``wanted`` ids per step, ``BUILDS_MAX`` home timelines being built, ``PULLS_MAX`` steps
+of timelines that are read in place of cached ones, and the bounds of
 :mod:`projections.timelines.authors` and :mod:`projections.timelines.marked`.
 """
 
@@ -41,6 +45,13 @@ BUILDS_MAX = 16
 
 BUILDS_WAITING_MAX = 64
 """Readers who wait for that; the others are refused at once, to come again."""
+
+PULLS_MAX = 32
+"""Steps of home timelines that one process reads from the store while everybody is pulled; a step
+is what a page needs, a tenth of what a cold timeline is filled with."""
+
+PULLS_WAITING_MAX = 128
+"""Steps that wait for that; the others are answered from what was cached before."""
 
 
 class TimelinesReader:
@@ -72,11 +83,21 @@ class TimelinesReader:
         self._fills: Flights[int, None] = Flights()
         self._pages: Flights[tuple[int, int, int], Merge] = Flights()
         self._builds = Bulkhead(BUILDS_MAX, BUILDS_WAITING_MAX)
+        self.pulls = Bulkhead(PULLS_MAX, PULLS_WAITING_MAX)
         self.authors = Authors(store)
         self.graph = Graph(bus, store, keys)
 
-    async def home(self, user_id: int, below: int, wanted: int) -> Home:
+    async def home(
+        self, user_id: int, below: int, wanted: int, *, cached_only: bool = False
+    ) -> Home:
         """Begins to read a home timeline under an id; one round trip where it is warm.
+
+        Args:
+            user_id: The reader.
+            below: Where he begins to read.
+            wanted: Candidates per step.
+            cached_only: As far as his timeline is cached what was pushed is enough, even what was
+                cached before everybody was pulled: celebrities are left out.
 
         Raises:
             RetryableError: Redis or the store is away.
@@ -92,14 +113,34 @@ class TimelinesReader:
         # One after the other: where both are warm, neither waits, and two tasks cost more.
         packed = await relations.settle([user_id], [known])
         tiers, current = await self._tiers_of(version)
-        pushed = marked.window(value, below, wanted)
         home = Home(self, user_id, Relations.unpack(packed[user_id]), tiers.pulled, below, wanted)
+        home.epoch = tiers.epoch if current else None
         home.incomplete = not current
-        if pushed.floor is None:
-            async with self._builds:
-                return await self._rebuilt(home, key)
-        home.pushed = pushed
+        if cached_only:
+            home.incomplete |= bool(home.celebrities)
+            home.merges = False
+        home.pushed = marked.window(value, below, wanted, home.epoch)
+        if home.pushed.floor is None:
+            home.pushed = marked.window(value, below, wanted)  # of an earlier epoch perhaps
+            if not tiers.pull_only:
+                return await self._cold(home, key, cached_only)
+        if tiers.pull_only:
+            home.pull(cached_only)
         return home
+
+    async def _cold(self, home: Home, key: bytes, cached_only: bool) -> Home:
+        old = home.pushed
+        is_old = old is not None and old.floor is not None
+        try:
+            async with self._builds:
+                if is_old:
+                    await marked.abandon(self._bus, key)
+                return await self._rebuilt(home, key)
+        except RetryableError:
+            if not (cached_only and is_old):
+                raise
+            home.pushed, home.epoch, home.incomplete = old, None, True
+            return home
 
     async def _tiers_of(self, version: bytes | None) -> tuple[View, bool]:
         """Returns the tiers, and whether they are current.
@@ -114,10 +155,12 @@ class TimelinesReader:
                 raise
             return self._tiers.last, False
 
-    async def window_of_home(self, user_id: int, below: int, wanted: int) -> Window:
-        """Reads on in a cached home timeline."""
+    async def window_of_home(
+        self, user_id: int, below: int, wanted: int, epoch: int | None
+    ) -> Window:
+        """Reads on in a cached home timeline of an epoch; None for any."""
         value = await self._bus.call(*marked.query(self._keys.of(HOME, user_id)))
-        return marked.window(value, below, wanted)
+        return marked.window(value, below, wanted, epoch)
 
     async def warm_celebrities(self, celebrities: Sequence[int]) -> None:
         """Fills the cached timelines of celebrities that are cold."""
@@ -183,7 +226,13 @@ class TimelinesReader:
         try:
             home.relations = await self.graph.relations_of(home.user_id)
             tiers = await self._tiers.view()
-            home.pulled = tiers.pulled
+            home.pulled, home.epoch = tiers.pulled, tiers.epoch
+            if tiers.pull_only:  # by now
+                if token is not None:
+                    await marked.abandon(self._bus, key)
+                home.pushed = None
+                home.pull(cached_only=False)
+                return home
             pushed = (home.relations.following - tiers.unpushed) | {home.user_id}
             # Who does not fill it needs the page at hand only.
             below = NEWEST if token is not None else home.below
@@ -197,7 +246,7 @@ class TimelinesReader:
         if len(ids) > length:
             ids, floor = ids[:length], ids[length - 1]
         if token is not None:
-            await marked.finish(self._bus, key, token, floor, ids, self._ttl_seconds)
+            await marked.finish(self._bus, key, token, floor, ids, self._ttl_seconds, tiers.epoch)
         else:
             # Somebody else fills it, perhaps from before what was found here: he is to have it too,
             # or the next read would not show what this one did.
@@ -221,6 +270,8 @@ class Home:
         wanted: Candidates per step.
         ways: How it came to the cached candidates; None, and not kept, unless a dict is set.
         incomplete: A celebrity's timeline, or who is one, could not be read: some is left out.
+        epoch: A cached timeline counts only if it was filled in this one; None for any.
+        merges: Whether celebrities' cached timelines are merged.
     """
 
     def __init__(
@@ -243,11 +294,22 @@ class Home:
         self.below = below
         self.pushed: Window | None = None
         self.incomplete = False
+        self.epoch: int | None = None
+        self.merges = True
+        self._pull_only = False
 
     @property
     def celebrities(self) -> frozenset[int]:
-        """The followees whose tweets are pulled."""
-        return self.pulled & self.relations.following
+        """The followees whose tweets are pulled, and merged."""
+        return self.pulled & self.relations.following if self.merges else frozenset()
+
+    def pull(self, cached_only: bool) -> None:
+        """Reads the author timelines from the beginning; what is cached only if that is enough."""
+        cached = self.pushed is not None and self.pushed.floor is not None
+        self._pull_only = True
+        self._from_store = not (cached_only and cached)
+        if not self._from_store:
+            self.epoch = None
 
     @property
     def authors(self) -> frozenset[int]:
@@ -273,7 +335,7 @@ class Home:
         first = self.pushed
         self.pushed = None
         if first is None:
-            first = await self._reader.window_of_home(self.user_id, below, self.wanted)
+            first = await self._reader.window_of_home(self.user_id, below, self.wanted, self.epoch)
         windows = [first]
         celebrities = sorted(self.celebrities)
         if celebrities:
@@ -293,7 +355,16 @@ class Home:
         return sorted(found, reverse=True)
 
     async def _store_step(self) -> list[int]:
-        merge: Merge = await self._reader.authors.merge(self.authors, self.below, self.wanted)
+        try:
+            merge = await self._merged()
+        except RetryableError:
+            first = self.pushed
+            if first is None or first.floor is None or first.floor >= self.below:
+                raise
+            # Pulled, and the store does not answer: what was cached before.
+            self._from_store, self.epoch, self.incomplete = False, None, True
+            return []
+        self.pushed = None
         ids = [entry.tweet_id for entry in merge.entries]
         self.below = merge.floor
         if len(ids) > self.wanted:  # a merge that reached the end of many authors has read far more
@@ -301,6 +372,13 @@ class Home:
             self.below = ids[-1]
         self._done = self.below == 0
         return ids
+
+    async def _merged(self) -> Merge:
+        authors = self._reader.authors
+        if not self._pull_only:
+            return await authors.merge(self.authors, self.below, self.wanted)
+        async with self._reader.pulls:
+            return await authors.merge(self.authors, self.below, self.wanted)
 
 
 def _reach(window: Window) -> int:

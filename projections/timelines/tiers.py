@@ -17,6 +17,13 @@ state                 workers push tweets   into the celebrity's     readers pul
 
 :mod:`.keeper` moves authors from state to state, and says what has to be true before each step.
 
+*Everybody* has a row of his own (``EVERYBODY``): while it says ``pull-only`` workers push nobody's
+tweets and readers read the author timelines in place of the cached home timelines (level 3 of
+``docs/degrading.md``). What is posted meanwhile is in no cached timeline, so leaving that state
+begins a new *epoch*: a home timeline that was filled in an earlier one is taken for cold. That is
+exact without waiting for anybody: a worker records a tweet in its author's timeline before it looks
+at the tiers, so what was not pushed is there before the epoch in which timelines are filled begins.
+
 The set is small (the brief counts 50,000 celebrities) and changes seldom, so every process keeps it
 whole, with the version that it was read at. Each read and each slice looks at the version first,
 one key in the round trip that it makes anyway, so a change is in force for every reader at once:
@@ -53,6 +60,11 @@ _MOVE = (
     "UPDATE {tier_states} SET state = ?, change = ? WHERE scope = ? AND author_id = ? "
     "IF state = ? AND change = ?"
 )
+EVERYBODY = 0
+"""In place of an author: no user has this id."""
+PULL_ONLY, PUSHED = "pull-only", "pushed"
+"""States of everybody; ``change`` counts the epochs."""
+
 _LEAVE = "DELETE FROM {tier_states} WHERE scope = ? AND author_id = ? IF state = ? AND change = ?"
 
 
@@ -86,14 +98,18 @@ class View(msgspec.Struct, frozen=True):
         pulled: Readers pull these authors' tweets.
         unpushed: Workers do not push them, and a timeline is filled without them.
         collected: Workers add them to the authors' cached timelines.
+        pull_only: Workers push nobody's tweets, readers pull everybody's.
+        epoch: Home timelines that were filled in an earlier one may lack tweets.
     """
 
     pulled: frozenset[int]
     unpushed: frozenset[int]
     collected: frozenset[int]
+    pull_only: bool = False
+    epoch: int = 0
 
 
-def view_of(rows: Iterable[Row]) -> View:
+def view_of(rows: Iterable[Row], *, pull_only: bool = False, epoch: int = 0) -> View:
     """Returns what follows from the authors' states; the table above."""
     by_state: dict[State, array[int]] = {state: array("q") for state in State}
     for row in rows:
@@ -103,6 +119,8 @@ def view_of(rows: Iterable[Row]) -> View:
         pulled=frozenset((*celebrity, *demoting, *by_state[State.DRAINING])),
         unpushed=frozenset(celebrity),
         collected=frozenset((*celebrity, *demoting, *by_state[State.PROMOTING])),
+        pull_only=pull_only,
+        epoch=epoch,
     )
 
 
@@ -119,7 +137,7 @@ class Tiers:
         self._key = f"{keys.generation}:{{{keys.unit}-tiers}}:version".encode()
         self._version: bytes | None = None
         self._view = NOBODY
-        self._reading: Flights[str, list[Row]] = Flights()
+        self._reading: Flights[str, View] = Flights()
 
     def query(self) -> Command:
         """Returns the command that reads the version, to share a round trip with others."""
@@ -132,7 +150,7 @@ class Tiers:
             version = await self._bus.call("GET", self._key)
         if version is None or version != self._version or version.startswith(_CHANGING):
             # All who meet a new version at once share a reading that begins after they looked.
-            view = view_of(await self._reading.run("all", self.rows))
+            view = await self._reading.run("all", self._read)
             self._view, self._version = view, version
         return self._view
 
@@ -147,10 +165,35 @@ class Tiers:
 
     async def rows(self) -> list[Row]:
         """Returns every author with a state, from the store."""
-        return [
-            Row(author, State(state), change)
-            for author, state, change in await self._store.execute(_ALL, (self._scope,))
-        ]
+        return (await self._stored())[0]
+
+    async def pull_only(self, wanted: bool) -> bool:
+        """Makes everybody's tweets pulled, or pushed again; False when they are already."""
+        _, found = await self._stored()
+        state, epoch = found or (PUSHED, 0)
+        if (state == PULL_ONLY) is wanted:
+            return False
+        if found is None:
+            return await self._change(_ENTER, (self._scope, EVERYBODY, PULL_ONLY, "0"))
+        after = (PULL_ONLY, epoch) if wanted else (PUSHED, epoch + 1)
+        values = (after[0], str(after[1]), self._scope, EVERYBODY, state, str(epoch))
+        return await self._change(_MOVE, values)
+
+    async def _read(self) -> View:
+        rows, everybody = await self._stored()
+        state, epoch = everybody or (PUSHED, 0)
+        return view_of(rows, pull_only=state == PULL_ONLY, epoch=epoch)
+
+    async def _stored(self) -> tuple[list[Row], tuple[str, int] | None]:
+        """Returns the authors' rows, and state and epoch of everybody."""
+        everybody: tuple[str, int] | None = None
+        rows: list[Row] = []
+        for author, state, change in await self._store.execute(_ALL, (self._scope,)):
+            if author == EVERYBODY:
+                everybody = state, int(change)
+            else:
+                rows.append(Row(author, State(state), change))
+        return rows, everybody
 
     async def enter(self, author: int, state: State) -> Row | None:
         """Gives an author without a state one; None when he has one already."""

@@ -19,6 +19,9 @@ A slice of ``social-graph``:
 3. backfill them into the followers' home timelines;
 4. move the position.
 
+While everybody's tweets are pulled (:mod:`.tiers`) it pushes and backfills nothing: the facts
+are all that readers look at, and the home timelines that are cached are of an epoch that has ended.
+
 A slice of ``user-activity``: the home timelines of those who were seen live on for
 ``inactive_days``. Nobody pushes to one that is not there.
 
@@ -32,7 +35,7 @@ Bounded by: ``timeline_length`` entries per timeline and a quarter more,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from events.slices import Record, Slice
@@ -88,6 +91,8 @@ class Timelines(StoredUnit):
         self._place = lru_cache(PLACES_MAX)(self._named)
         self.deliveries = 0
         """Entries added to cached timelines since the worker started."""
+        self.unpushed = 0
+        """Tweets that were not pushed because everybody's were pulled, since then."""
 
     def _named(self, kind: str, owner: int) -> tuple[int, bytes]:
         return self._keys.bucket(owner), self._keys.of(kind, owner)
@@ -96,6 +101,10 @@ class Timelines(StoredUnit):
         """Creates the generation's tables and makes every reader look at the tiers anew."""
         await super().open()
         await self._tiers.touch()
+
+    async def pull_only(self, wanted: bool) -> bool:
+        """Stops pushing, everywhere at once, or begins again; False when it is so already."""
+        return await self._tiers.pull_only(wanted)
 
     async def close(self) -> None:
         """Closes the log of chunks."""
@@ -117,23 +126,33 @@ class Timelines(StoredUnit):
         if not posted:
             return {}
         tiers = await self._tiers.view()  # 2
+        if tiers.pull_only:
+            self.unpushed += len(posted)
+            return self._pulls(posted, tiers)
         audience = await self._audience.of({tweet.user_id for tweet in posted} - tiers.unpushed)
         large = [t for t in posted if t.user_id in audience and audience[t.user_id].ids is None]
         if large:
             await self._chunk_log.append(await self._audience.plan(large))  # 3
         return self._pushes(posted, tiers, audience)
 
-    def _pushes(
-        self, posted: Iterable[TweetPosted], tiers: View, audience: Mapping[int, Followers]
-    ) -> Effects:
+    def _pulls(self, posted: Iterable[TweetPosted], tiers: View) -> Effects:
+        """Returns what adds tweets to the cached timelines of those who are pulled anyway."""
         pulled: dict[int, list[bytes]] = {}
+        for tweet in posted:
+            if tweet.user_id in tiers.collected:
+                pulled.setdefault(tweet.user_id, []).append(pack_ids((tweet.tweet_id,)))
+        effects: Effects = {}
+        self._invert(CELEBRITY, pulled, effects)
+        return effects
+
+    def _pushes(
+        self, posted: Sequence[TweetPosted], tiers: View, audience: Mapping[int, Followers]
+    ) -> Effects:
         pushed: dict[int, list[bytes]] = {}
         for tweet in posted:
             author, tweet_id = tweet.user_id, pack_ids((tweet.tweet_id,))
             # The author's own home shows the tweet too, whatever his tier.
             pushed.setdefault(author, []).append(tweet_id)
-            if author in tiers.collected:
-                pulled.setdefault(author, []).append(tweet_id)
             followers = audience.get(author)
             if followers is None or followers.ids is None:
                 continue
@@ -143,9 +162,8 @@ class Timelines(StoredUnit):
                     pushed[follower] = [tweet_id]
                 else:
                     ids.append(tweet_id)
-        effects: Effects = {}
+        effects = self._pulls(posted, tiers)
         self._invert(HOME, pushed, effects)
-        self._invert(CELEBRITY, pulled, effects)
         return effects
 
     def _seen(self, piece: Slice) -> Effects:
@@ -180,7 +198,10 @@ class Timelines(StoredUnit):
                 if user is not None:
                     # Their cached answers were forgotten: their buckets' positions must move too.
                     effects.setdefault(self._keys.bucket(user), [])
-        follows = _new_follows(piece.records, (await self._tiers.view()).unpushed)
+        tiers = await self._tiers.view()
+        if tiers.pull_only:
+            return effects
+        follows = _new_follows(piece.records, tiers.unpushed)
         for follower, effect in await self._backfills(follows):
             effects.setdefault(self._keys.bucket(follower), []).append(effect)  # 3
         return effects

@@ -272,7 +272,13 @@ class FakeHome:
         self._accounts = accounts
 
     async def refresh(
-        self, user_id: int, above: int, count: int, *, explain: bool = False
+        self,
+        user_id: int,
+        above: int,
+        count: int,
+        *,
+        explain: bool = False,
+        cached_only: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
         page = await self.page(user_id, None, count, above=above, explain=explain)
         new = [i for i in self._oracle.home(user_id) if i > above]
@@ -287,6 +293,7 @@ class FakeHome:
         top: int = NEWEST,
         above: int = 0,
         explain: bool = False,
+        cached_only: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
         shown = [i for i in self._oracle.home(user_id) if i > above]
         assert below is None or top in (shown[0], NEWEST)
