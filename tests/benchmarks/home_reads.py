@@ -30,7 +30,7 @@ import httpx
 
 from events.slices import Record, Slice
 from events.snowflake import compose as compose_id
-from events.types import Event, TweetPosted, UserFollowed, UserRegistered
+from events.types import Event, UserFollowed, UserRegistered
 from gateway.auth import Tokens
 from infra import compose
 from infra.compose import Engines
@@ -43,6 +43,7 @@ from projections.timelines.layout import HOME
 from projections.timelines.unit import NAME as TIMELINES
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.http_load import Answered, Load, run_load
+from tests.posts import post
 
 READERS = 500
 AUTHORS = 200
@@ -92,15 +93,7 @@ def population() -> Population:
         for at, (reader, author) in enumerate(pairs, first_event)
     ]
     people.events["new-tweets"] = [
-        TweetPosted(
-            event_id=tweet,
-            occurred_at=1,
-            tweet_id=tweet,
-            user_id=authors[number % AUTHORS],
-            text=TEXT,
-            created_at=1_700_000_000_000,
-            conversation_id=tweet,
-        )
+        post(tweet, authors[number % AUTHORS], text=TEXT, created_at=1_700_000_000_000)
         for number, tweet in enumerate(range(first_tweet, first_tweet + AUTHORS * TWEETS_EACH))
     ]
     return people

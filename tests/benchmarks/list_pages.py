@@ -12,11 +12,10 @@ import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from events.slices import Record, Slice
 from events.snowflake import compose as compose_id
-from events.types import Event, TweetPosted, UserRegistered
+from events.types import Event, UserRegistered
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import candidates_for, read_page
 from gateway.queries.lists import ListSource
@@ -26,6 +25,7 @@ from infra.prepare import prepare_on
 from infra.settings import load
 from projections.timelines.authors import NEWEST
 from tests.benchmarks.harness import Figure
+from tests.posts import post
 
 SIZES = (20, 100, 500, 1_000, 5_000)
 TWEETS_EACH = 10
@@ -87,21 +87,20 @@ async def _populate(on: Engines) -> list[int]:
     now_ms = int(time.time() * 1000)
     authors = [compose_id(now_ms, n >> 12, n & 4095) for n in range(max(SIZES))]
     first = compose_id(now_ms + 60_000, 0, 0)
-    about: dict[str, Any] = {"occurred_at": 1, "created_at": 1}
     events: dict[str, list[Event]] = {
         "users": [
-            UserRegistered(event_id=user, user_id=user, username=f"u{n}", name=f"U {n}", **about)
+            UserRegistered(
+                event_id=user,
+                user_id=user,
+                username=f"u{n}",
+                name=f"U {n}",
+                occurred_at=1,
+                created_at=1,
+            )
             for n, user in enumerate(authors)
         ],
         "new-tweets": [
-            TweetPosted(
-                event_id=tweet,
-                tweet_id=tweet,
-                user_id=authors[n % len(authors)],
-                text=TEXT,
-                conversation_id=tweet,
-                **about,
-            )
+            post(tweet, authors[n % len(authors)], text=TEXT)
             for n, tweet in enumerate(range(first, first + len(authors) * TWEETS_EACH))
         ],
     }

@@ -20,6 +20,7 @@ from projections.functions import EFFECTS
 from projections.timelines import graph, marked
 from projections.timelines.layout import HOME, TABLES, pack_ids
 from projections.timelines.unit import NAME
+from tests.posts import post
 
 TEXT = "a tweet of ordinary length, as people write them every day of the year"
 BURST = 2_000
@@ -62,15 +63,7 @@ async def warm(on: Engines, readers: Sequence[int]) -> None:
 
 def tweet(author: int, tweet_id: int) -> TweetPosted:
     """An ordinary tweet."""
-    return TweetPosted(
-        event_id=tweet_id,
-        occurred_at=1,
-        tweet_id=tweet_id,
-        user_id=author,
-        text=TEXT,
-        created_at=1,
-        conversation_id=tweet_id,
-    )
+    return post(tweet_id, author, text=TEXT)
 
 
 @contextmanager

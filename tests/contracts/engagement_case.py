@@ -26,6 +26,7 @@ from tests.contracts.case import UnitCase, World
 from tests.contracts.history import LogBuilder
 from tests.oracle import LogRecord
 from tests.oracle_engagement import EngagementOracle, TweetCounts
+from tests.posts import post
 
 PARTITIONS = 3
 USERS = 9
@@ -224,16 +225,8 @@ def _child(rng: Random, event_id: int, tweet_id: int, root: int, user: int) -> T
         references |= {"quote_of_id": quoted, "quote_of_user_id": user}
     if kind == "retweet":
         references |= {"retweet_of_id": root, "retweet_of_user_id": user}
-    return TweetPosted(
-        event_id=event_id,
-        occurred_at=1,
-        tweet_id=tweet_id,
-        user_id=user,
-        text="" if kind == "retweet" else "said",
-        created_at=1,
-        conversation_id=tweet_id,
-        **references,
-    )
+    text = "" if kind == "retweet" else "said"
+    return post(tweet_id, user, event_id=event_id, text=text, **references)
 
 
 def _deletion(event_id: int, child: TweetPosted, user: int, rng: Random) -> Event:

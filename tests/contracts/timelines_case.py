@@ -37,6 +37,7 @@ from projections.timelines.unit import Timelines
 from tests.contracts.case import UnitCase, World
 from tests.contracts.history import TOPIC_ID, LogBuilder
 from tests.oracle import LogRecord, Oracle
+from tests.posts import post
 
 PARTITIONS = 3
 USERS = 9
@@ -285,16 +286,8 @@ def _tweet(
             references = {"reply_to_id": target, "reply_to_user_id": author}
     if "retweet_of_id" not in references:
         posted.append((tweet_id, actor))
-    return TweetPosted(
-        event_id=next(ids),
-        occurred_at=1,
-        tweet_id=tweet_id,
-        user_id=actor,
-        text="" if "retweet_of_id" in references else "hello",
-        created_at=1,
-        conversation_id=tweet_id,
-        **references,
-    )
+    text = "" if "retweet_of_id" in references else "hello"
+    return post(tweet_id, actor, event_id=next(ids), text=text, **references)
 
 
 def _graph(rng: Random, event_id: int, actor: int, target: int) -> GraphEvent:

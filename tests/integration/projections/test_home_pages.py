@@ -36,6 +36,7 @@ from tests.contracts.timelines_case import (
     registered,
 )
 from tests.oracle import LogRecord, Oracle
+from tests.posts import post
 
 pytestmark = pytest.mark.engines
 
@@ -141,19 +142,10 @@ class Scene:
                 more = {"retweet_of_id": other.tweet_id, "retweet_of_user_id": other.user_id}
             else:
                 more = {"reply_to_id": other.tweet_id, "reply_to_user_id": other.user_id}
-        posted = TweetPosted(
-            event_id=tweet_id,
-            occurred_at=1,
-            tweet_id=tweet_id,
-            user_id=author,
-            text="" if "retweet_of_id" in more else "t",
-            created_at=1,
-            conversation_id=tweet_id,
-            **more,
-        )
+        tweet = post(tweet_id, author, text="" if "retweet_of_id" in more else "t", **more)
         if "retweet_of_id" not in more:
-            self.standing.append(posted)
-        await self.write(posted)
+            self.standing.append(tweet)
+        await self.write(tweet)
 
     def _late(self) -> int:
         """An id of a while ago."""
@@ -305,16 +297,7 @@ async def test_what_is_missed_is_counted_up_to_a_bound(world: World) -> None:
     scene = await opened(world, 1)
     author = scene.authors[1]
     events: Sequence[TweetPosted] = [
-        TweetPosted(
-            event_id=i,
-            occurred_at=1,
-            tweet_id=i,
-            user_id=author,
-            text="many",
-            created_at=1,
-            conversation_id=i,
-        )
-        for i in (next(scene.ids) for _ in range(MISSED_MAX + 300))
+        post(i, author, text="many") for i in (next(scene.ids) for _ in range(MISSED_MAX + 300))
     ]
     source = ("new-tweets", scene.partition + 7)
     scene.history += [LogRecord(*source, at, event) for at, event in enumerate(events)]

@@ -7,11 +7,11 @@ from secrets import randbits
 import pytest
 
 from events.slices import Record
-from events.types import TweetPosted
 from projections.timelines import authors as authors_module
 from projections.timelines.authors import AUTHORS_PER_QUERY, Authors
 from projections.timelines.layout import TABLES
 from tests.contracts.case import World
+from tests.posts import post
 
 pytestmark = pytest.mark.engines
 
@@ -31,16 +31,7 @@ async def test_many_authors_are_asked_for_at_once_or_in_groups(
     users = [base + 100_000 + n for n in range(RETWEETERS)]
     pairs = [(popular, user) for user in users] + [(quiet, users[1]), (quiet, users[-1])]
     retweets = [
-        TweetPosted(
-            event_id=base + 1000 + n,
-            occurred_at=1,
-            tweet_id=base + 1000 + n,
-            user_id=user,
-            text="",
-            created_at=1,
-            conversation_id=base + 1000 + n,
-            retweet_of_id=original,
-        )
+        post(base + 1000 + n, user, text="", retweet_of_id=original)
         for n, (original, user) in enumerate(pairs)
     ]
     reader = Authors(world.store)

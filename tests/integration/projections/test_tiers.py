@@ -22,7 +22,6 @@ from events.types import (
     Event,
     TimelineOpened,
     TweetDeleted,
-    TweetPosted,
     UserFollowed,
     UserUnfollowed,
 )
@@ -47,6 +46,7 @@ from tests.contracts.timelines_case import (
     registered,
 )
 from tests.oracle import LogRecord, Oracle
+from tests.posts import post
 
 pytestmark = pytest.mark.engines
 
@@ -172,16 +172,7 @@ class Scene:
 
     def tweet(self, author: int) -> int:
         tweet_id = next(self.ids)
-        posted = TweetPosted(
-            event_id=tweet_id,
-            occurred_at=1,
-            tweet_id=tweet_id,
-            user_id=author,
-            text="hello",
-            created_at=1,
-            conversation_id=tweet_id,
-        )
-        self.log.write("new-tweets", posted)
+        self.log.write("new-tweets", post(tweet_id, author))
         return tweet_id
 
     def follow(self, follower: int, followee: int, kind: type[Event] = UserFollowed) -> None:
@@ -339,11 +330,11 @@ async def test_who_was_seen_keeps_his_timeline_and_nobody_else_gets_one(scene: S
         scene.log.write("user-activity", opened)
     assert await scene.work("user-activity")
     assert await bus.call("PTTL", keys.of(HOME, seen)) > 80_000_000  # inactive_days is one here
-    posted = scene.tweet(scene.star)
+    tweet = scene.tweet(scene.star)
     await scene.drain()
     assert await bus.call("EXISTS", keys.of(HOME, unseen)) == 0
     assert scene.fan_out.deliveries == 1
-    assert await scene.home(unseen) == await scene.home(seen) == [posted]
+    assert await scene.home(unseen) == await scene.home(seen) == [tweet]
 
 
 async def test_a_change_by_one_who_keeps_no_more_is_refused(scene: Scene) -> None:
@@ -441,7 +432,7 @@ async def test_follows_during_a_cut_are_never_lost(
 async def test_a_dead_deliverer_is_followed_by_one_who_goes_on(scene: Scene) -> None:
     for fan in scene.fans:
         await scene.home(fan)
-    posted = [scene.tweet(scene.star) for _ in range(4)]
+    tweets = [scene.tweet(scene.star) for _ in range(4)]
     await scene.work("new-tweets")
     piece = scene.log.take("fan-out", 2)
     assert piece is not None
@@ -451,4 +442,4 @@ async def test_a_dead_deliverer_is_followed_by_one_who_goes_on(scene: Scene) -> 
     assert await scene.fan_out.resume("fan-out", scene.log.partition, TOPIC_ID) == 2
     await scene.drain()
     for fan in scene.fans:
-        assert await scene.home(fan) == posted[::-1]
+        assert await scene.home(fan) == tweets[::-1]

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from events.types import Event, TweetLiked, TweetPosted, TweetViewed, UserFollowed, UserRegistered
+from events.types import Event, TweetLiked, TweetViewed, UserFollowed, UserRegistered
 from gateway.auth import Tokens, new_private_key
 from infra.demo.check import Difference, Outcome, compare, compare_counts, explain, sample_tweets
 from infra.demo.children import Child, ChildFailed
@@ -26,6 +26,7 @@ from infra.demo.view import Numbers, View
 from infra.stack.process import Identity
 from streams.errors import Restart
 from tests.oracle import LogRecord, Oracle
+from tests.posts import post
 
 ANN, BOB = 1, 2
 TWEETS = list(range(100, 130))
@@ -41,18 +42,7 @@ def records() -> list[LogRecord]:
             event_id=2, occurred_at=0, user_id=BOB, username="b", name="B", created_at=0
         ),
         UserFollowed(event_id=3, occurred_at=0, user_id=ANN, target_user_id=BOB),
-        *(
-            TweetPosted(
-                event_id=10 + i,
-                occurred_at=0,
-                tweet_id=i,
-                user_id=BOB,
-                text="x",
-                created_at=0,
-                conversation_id=i,
-            )
-            for i in TWEETS
-        ),
+        *(post(i, BOB, event_id=10 + i, occurred_at=0, created_at=0) for i in TWEETS),
     ]
     topics = ["users", "users", "social-graph", *["new-tweets"] * len(TWEETS)]
     return [

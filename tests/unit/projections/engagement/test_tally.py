@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.slices import Record
-from events.types import Event, TweetDeleted, TweetLiked, TweetPosted, TweetUnliked, TweetViewed
+from events.types import Event, TweetDeleted, TweetLiked, TweetUnliked, TweetViewed
 from projections.engagement.layout import Family, Likes
 from projections.engagement.tally import (
     UNKNOWN,
@@ -30,6 +30,7 @@ from projections.engagement.tally import (
 )
 from tests.oracle import LogRecord
 from tests.oracle_engagement import EngagementOracle, TweetCounts
+from tests.posts import post
 
 TWEETS = (100, 101)
 USERS = st.integers(1, 4)
@@ -49,14 +50,11 @@ def _viewed(tweet: int, user: int) -> Event:
 
 def _posted(child: int, kind: int, parent: int) -> Event:
     references = [parent if (kind in (n, 3) and n != 1) or kind == n else None for n in range(3)]
-    return TweetPosted(
+    return post(
+        child,
+        5,
         event_id=1,
-        occurred_at=1,
-        tweet_id=child,
-        user_id=5,
         text="",
-        created_at=1,
-        conversation_id=child,
         reply_to_id=references[0],
         retweet_of_id=references[1],
         quote_of_id=references[2],
