@@ -1,6 +1,6 @@
 """Everybody is pulled for a while, and nobody's timeline loses anything by it, on the real engines.
 
-The scene is that of ``test_tiers``: both workers, chunks that are late, readers that look. Pushing
+The scene is that of ``tiers_scene``: both workers, chunks that are late, readers that look. Pushing
 stops and begins again over and over, also while an author passes the tiers.
 """
 
@@ -23,18 +23,15 @@ from projections.timelines.read import TimelinesReader
 from projections.timelines.tiers import State
 from tests.contracts.case import World
 from tests.contracts.timelines_case import HistoryTweet, HistoryTweets, HistoryUsers
-from tests.integration.projections.test_tiers import (
+from tests.integration.projections.tiers_scene import (
     LENGTH,
     ROUNDS,
     SECONDS_MAX,
     Scene,
-    _every_home_is_the_oracles,
-    scene,
+    every_home_is_the_oracles,
 )
 
 pytestmark = pytest.mark.engines
-
-__all__ = ["scene"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -87,7 +84,7 @@ async def test_no_reader_loses_a_tweet_while_pushing_stops_and_begins(
             group.create_task(task)
     assert all(seen.values())
     assert scene.timelines.unpushed > 0
-    await _every_home_is_the_oracles(scene)
+    await every_home_is_the_oracles(scene)
 
 
 async def test_nothing_is_pushed_and_every_home_is_whole(scene: Scene) -> None:
@@ -103,9 +100,9 @@ async def test_nothing_is_pushed_and_every_home_is_whole(scene: Scene) -> None:
     assert delivered == (scene.timelines.deliveries, scene.fan_out.deliveries)
     assert scene.timelines.unpushed == len(posted)
     assert await scene.home(scene.fans[0]) == posted[::-1]
-    await _every_home_is_the_oracles(scene)
+    await every_home_is_the_oracles(scene)
     assert await scene.timelines.pull_only(False)
-    await _every_home_is_the_oracles(scene)  # filled anew, one by one
+    await every_home_is_the_oracles(scene)  # filled anew, one by one
     posted.append(scene.tweet(scene.star))
     await scene.drain()
     assert scene.fan_out.deliveries > delivered[1]
@@ -125,7 +122,7 @@ async def test_what_was_cached_before_is_trimmed_and_keeps_its_epoch(scene: Scen
     value = await scene.world.bus.call("GET", scene.keys.of(HOME, fan))
     assert value[9:13] == b"\x00\x00\x01\x00"
     assert value[1:9] != bytes(8)
-    await _every_home_is_the_oracles(scene)
+    await every_home_is_the_oracles(scene)
 
 
 class AwayAtTimes(Store):

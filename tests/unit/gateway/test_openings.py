@@ -11,7 +11,8 @@ from events.position import Position
 from events.types import Event, TimelineOpened
 from gateway.metrics import GatewayMetrics
 from gateway.openings import APPENDS_MAX, RETRY_SECONDS, Openings
-from tests.unit.gateway.world import FakeMinter, World
+from tests.unit.gateway.fakes import FakeMinter
+from tests.unit.gateway.world import World
 
 PERIOD_SECONDS = 600.0
 
