@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?=
 BENCH ?=
+FIGURES := $(VENV)/figures.jsonl
 
 # The first of these that is new enough and can make virtual environments.
 CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
@@ -41,8 +42,11 @@ demo: install ## Start everything, simulate a population, compare with the oracl
 test: install ## Run the tests on real engines (TESTS=path or options for pytest)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(TESTS)
 
-faults: install ## Run every fault test
-	@$(BIN)/python -m pytest -m "fault" $(TESTS)
+faults: install ## Run every fault test, and write what it measured into docs/reliability.md
+	@rm -f $(FIGURES); \
+	MURMUR_TEST_FIGURES=$(FIGURES) $(BIN)/python -m pytest -m "fault" $(TESTS); status=$$?; \
+	$(BIN)/python -m tests.faults.figures $(FIGURES) docs/reliability.md $(if $(TESTS),,--whole); \
+	exit $$status
 
 bench: install ## Run the benchmarks (BENCH=name for one, BENCH_JSON=path for a file)
 	@$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -35,6 +35,10 @@ Reply = Any
 TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 2.0
 REDIRECTS_MAX = 5
+_NOT_NOW = frozenset(
+    {"CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN", "READONLY", "OOM", "MISCONF", "BUSY"}
+)
+"""First words of refusals that pass: a failover, a restart, no memory, no disk, a slow script."""
 _KEY_INDEX = {"FCALL": 3, "FCALL_RO": 3, "EVALSHA": 3, "EVAL": 3}
 
 
@@ -219,7 +223,7 @@ class RedisBus:
                 asking[index] = _node(words[2])
             elif str(reply).startswith("ERR Function not found"):
                 unloaded = True
-            elif words[0] in ("CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN", "READONLY"):
+            elif words[0] in _NOT_NOW:
                 self._own([])
                 raise RetryableError(f"Redis cannot serve this yet: {reply}")
             else:

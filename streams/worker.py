@@ -3,7 +3,8 @@
 1. Open the unit and wait for its topics, trying again while an engine is away.
 2. Start the watchdog, the metrics' port and the Faust app with its one agent.
 3. Wait: for the request to stop, for the loop to end the worker, or for Faust to crash.
-4. Finish the slice in hand, commit, leave the group, close the unit; all within ``grace_seconds``.
+4. Finish the slice in hand, carry positions to every bucket, so that the next worker is handed
+   nothing again, commit, leave the group, close the unit; all within ``grace_seconds``.
 
 The caller owns the process: it sets ``stop`` on SIGTERM and ends the process with the returned exit
 code by ``os._exit``, since a broker that is away can hold Faust's consumer thread past the grace.
@@ -206,6 +207,8 @@ async def _shut_down(parts: _Parts) -> None:
     parts.stop.set()
     grace = parts.settings.grace_seconds
     await parts.loop.finish(grace * 0.5)
+    beat = parts.unit.heartbeat()
+    await _within(grace * 0.6 - (time.monotonic() - started), "the last heartbeat", beat)
     await _within(grace * 0.85 - (time.monotonic() - started), "Faust", parts.app.stop())
     await _within(grace * 0.95 - (time.monotonic() - started), "the unit", parts.unit.close())
 

@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, T
 from events import errors
 from events.admin import Admin
 from events.codec import Codec
+from events.types import EVENT_TYPES_OF_TOPIC
 from infra import compose
 from infra.compose import Engines
 from projections.base import RetryableError
@@ -116,9 +117,11 @@ class LogView:
                 offset = message.offset() or 0
                 if offset < end[place] and isinstance(value, bytes):
                     try:
-                        yield LogRecord(*place, offset, self._codec.decode(value))
+                        event = self._codec.decode(value)
                     except errors.PoisonError:
                         continue
+                    if type(event) in EVENT_TYPES_OF_TOPIC[place[0]]:
+                        yield LogRecord(*place, offset, event)
             left = {place for place in left if self._read_up_to(place) < end[place]}
         self._consumer.unassign()
 

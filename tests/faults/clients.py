@@ -23,6 +23,8 @@ TIMEOUT_S = 20.0
 TOLD_S_MAX = 90.0
 """For some dozens of answers, of a machine that has much else to do."""
 PAGE = 200
+NO_ANSWER = 0
+"""Status of a request whose connection failed: nobody knows what became of it."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,14 @@ class Clients:
         if key:
             headers["idempotency-key"] = key
         body = {"text": text} if text else None
-        began = time.monotonic()
-        answer = await self.client.request(
+        request = self.client.build_request(
             "POST" if text else "GET", path, json=body, headers=headers, timeout=TIMEOUT_S
         )
+        began = time.monotonic()
+        try:
+            answer = await self.client.send(request)
+        except httpx.TransportError as error:
+            answer = httpx.Response(NO_ANSWER, request=request, text=repr(error))
         return Told(kind, user, text, key, began, time.monotonic() - began, answer)
 
     async def home(self, user: int) -> Told:

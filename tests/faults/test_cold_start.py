@@ -7,7 +7,6 @@ is in the log; the bound of each is what the code says of itself (``projections.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from projections.timelines.layout import CELEBRITY, HOME
 from projections.timelines.read import BUILDS_MAX, BUILDS_WAITING_MAX
 from projections.timelines.tiers import Tiers
 from projections.tweets.layout import TWEET, TweetFragment
+from tests.faults.figures import Figures, record
 from tests.faults.world import World, world
 
 pytestmark = [
@@ -41,7 +41,6 @@ pytestmark = [
 SEED = 90
 EVENTS = 2_500
 READERS = 2_000
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -89,6 +88,10 @@ async def cold(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Asy
         yield found
 
 
+def told(what: str, more: str) -> None:
+    record(Figures(f"Redis lacks {what}", SEED, more=more))
+
+
 async def test_many_readers_of_one_tweet(cold: Readers) -> None:
     shown = next(
         page.tweets
@@ -98,7 +101,7 @@ async def test_many_readers_of_one_tweet(cold: Readers) -> None:
     tweet_id = shown[0][0]
     await cold.forget("tweets", TWEET, [tweet_id])
     cost, found = await cold.cost([lambda: cold.tweets.get([tweet_id])] * READERS)
-    logger.warning("%d readers of one cold tweet: %d statements", READERS, cost)
+    told("one tweet, asked for at once", f"{READERS} readers, {cost} statements")
     assert all(list(one) == [tweet_id] for one in found)
     assert cost <= LOADS_MAX + 1
 
@@ -110,7 +113,7 @@ async def test_many_readers_of_one_home_timeline(cold: Readers) -> None:
     once, _ = await cold.cost([lambda: cold.homes.page(user, None, 20)])
     await cold.forget("timelines", HOME, [user])
     cost, found = await cold.cost([lambda: cold.homes.page(user, None, 20)] * READERS)
-    logger.warning("%d readers of one cold timeline: %d statements", READERS, cost)
+    told("one home timeline, asked for at once", f"{READERS} readers, {cost} statements")
     assert all(one.tweets == expected.tweets for one in found)
     assert cost <= 2 * max(1, once)
 
@@ -124,12 +127,8 @@ async def test_many_readers_of_one_celebrity(cold: Readers) -> None:
     cost, found = await cold.cost(
         [lambda user=user: cold.homes.page(user, None, 20) for user in cold.users]  # type: ignore[misc]
     )
-    logger.warning(
-        "%d readers of %d cold celebrities: %d statements",
-        len(cold.users),
-        len(celebrities),
-        cost,
-    )
+    more = f"{len(cold.users)} readers of {len(celebrities)} celebrities, {cost} statements"
+    told("celebrities, asked for at once", more)
     assert [one.tweets for one in found] == [one.tweets for one in before]
     assert cost <= 2 * len(celebrities)
 
@@ -146,13 +145,8 @@ async def test_many_cold_timelines_at_once(cold: Readers) -> None:
         [lambda user=user: cold.homes.page(user, None, 20) for user in cold.users]  # type: ignore[misc]
     )
     refused = [one for one in found if isinstance(one, Overloaded)]
-    logger.warning(
-        "%d cold timelines: %d statements one by one, %d at once with %d refused",
-        len(cold.users),
-        alone,
-        cost,
-        len(refused),
-    )
+    more = f"{alone} statements one by one, {cost} at once with {len(refused)} refused"
+    told(f"{len(cold.users)} home timelines, asked for at once", more)
     assert len(refused) == len(cold.users) - BUILDS_MAX - BUILDS_WAITING_MAX
     assert cost <= alone
     for user, page in zip(cold.users, found, strict=True):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from contextlib import AsyncExitStack, closing
 from itertools import count
 from pathlib import Path
-from random import Random, randrange
+from random import Random
 
 import pytest
 
@@ -28,6 +28,8 @@ from tests.contracts.collections_case import (
     said_of_bookmarks,
     said_of_list,
 )
+from tests.faults.figures import Figures, record
+from tests.faults.recovery import ended
 from tests.oracle import LogRecord
 
 UNIT = "collections"
@@ -36,7 +38,6 @@ LISTS = 60
 KILLS = 4
 TOGETHER = 200
 CONVERGE_S_MAX = 90.0
-logger = logging.getLogger(__name__)
 
 
 class Running(World):
@@ -75,9 +76,9 @@ async def append(log: Log, events: list[Event]) -> None:
 @pytest.mark.engines
 @pytest.mark.fault
 @pytest.mark.timeout(300)
-async def test_lists_and_bookmarks_are_the_oracles(settings: Settings, tmp_path: Path) -> None:
-    seed = randrange(1 << 32)
-    logger.warning("seed %d", seed)
+async def test_lists_and_bookmarks_are_the_oracles(
+    settings: Settings, tmp_path: Path, seed: int
+) -> None:
     chance = Random(seed)
     env = {
         "MURMUR_DATA_DIR": str(settings.data_dir),
@@ -98,16 +99,23 @@ async def test_lists_and_bookmarks_are_the_oracles(settings: Settings, tmp_path:
         await append(log, said[:part])
         await lag.until_zero(CONVERGE_S_MAX)
         reading = asyncio.create_task(_read(Running(on), said))
-        behind = 0
+        behind, again = 0, 0
         for kill in range(1, KILLS + 1):
             await append(log, said[kill * part : (kill + 1) * part])
             behind += (await lag.by_unit())[UNIT] > 0
             await worker.kill()
+            again += (await ended(on, UNIT, time.monotonic())).redelivered
             await worker.start()
+        began = time.monotonic()
         await lag.until_zero(CONVERGE_S_MAX)
+        seconds = time.monotonic() - began
         reading.cancel()
         history = [record async for record in view.records({}, await view.ends())]
-        await _compare(Running(on), history, seed)
+        compared = await _compare(Running(on), history, seed)
+    more = f"{KILLS} kills, {behind} in mid-slice; time is to lag zero"
+    record(
+        Figures("worker of lists killed", seed, seconds, len(history), compared, again, more=more)
+    )
     assert behind > 0, f"seed {seed}: the worker was never killed while it had work"
 
 
@@ -121,9 +129,10 @@ async def _read(world: World, said: list[Event]) -> None:
             await reader.members(list_id)
 
 
-async def _compare(world: World, history: list[LogRecord], seed: int) -> None:
+async def _compare(world: World, history: list[LogRecord], seed: int) -> int:
     case = CollectionsCase()
     seen, expected = await case.seen(world, history), case.expected(history)
     assert len(history) >= EVENTS
     assert expected["lists"] and any(expected["bookmarks"].values())
     assert seen == expected, f"seed {seed}"
+    return sum(len(answers) for answers in expected.values())

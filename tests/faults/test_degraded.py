@@ -28,10 +28,11 @@ import pytest
 from gateway.limits import READ_SECONDS_MAX, REDIS_SECONDS_MAX, STORE_SLOW_SECONDS
 from infra.settings import Settings
 from tests.faults.clients import Told, median, of, p99
+from tests.faults.figures import Figures, record
+from tests.faults.outcomes import check_outcomes, sent_again, until_well
 from tests.faults.proxy import Proxy
-from tests.faults.town import EVENTS, Town, taken_for_absent
+from tests.faults.town import Town, taken_for_absent
 from tests.faults.town import town as opened
-from tests.oracle import Oracle
 
 pytestmark = [
     pytest.mark.engines,
@@ -44,8 +45,7 @@ READS = 40
 POSTS = 6
 """Answers that are waited for: before the fault, once the breaker is open, and after changes."""
 STEP_S_MAX = 60.0
-"""From a fault to the open breaker, and from its end to a closed one. The Cassandra driver tries
-every 5 s whether a node is back."""
+"""From a fault to the open breaker, and until operators see it."""
 logger = logging.getLogger(__name__)
 
 
@@ -117,7 +117,22 @@ async def test_a_gateway_without_an_engine(town: Town, fault: str) -> None:
         assert opened_now[engine] == openings[engine] + 1
     if engine == "store":
         assert asked_away == 0
-    await check_outcomes(town, told, oracle)
+    compared = await check_outcomes(town, told, oracle)
+    name = f"gateway without the {engine}: {fault.partition('-')[2]}" if engine else ""
+    more = f"breaker open after {away - began:.1f} s" if engine else ""
+    refused = len(of(during, *READING, "post", where=lambda one: one.status >= 500))
+    events = await town.here.events()
+    record(
+        Figures(
+            name or "gateway without an engine: control",
+            town.seed,
+            recovered,
+            events,
+            compared,
+            errors_5xx=refused,
+            more=more,
+        )
+    )
 
 
 async def until_away(town: Town, engine: str) -> None:
@@ -135,21 +150,6 @@ async def until_told_to_operators(town: Town, engine: str) -> None:
     while (found := await town.engines()) != expected:
         assert time.monotonic() < deadline, found
         await asyncio.sleep(0.2)
-
-
-async def until_well(town: Town) -> None:
-    """Waits until every breaker is closed, a read is not stale and a command is taken."""
-    user = town.clients.users[0]
-    async with asyncio.timeout(STEP_S_MAX):
-        while True:
-            home = await town.clients.home(user)
-            post = await town.clients.post(user, "well again", "")
-            states = await town.shown("breaker_state")
-            if (home.status, home.stale, post.status) == (200, False, 201) and not any(
-                states.values()
-            ):
-                return
-            await asyncio.sleep(0.1)
 
 
 def check_reads(engine: str, during: list[Told], settled: list[Told], usual: float) -> None:
@@ -186,33 +186,6 @@ def check_writes(engine: str, during: list[Told], settled: list[Told], usual: fl
         half_posts = median(posts)
         assert half_posts < REDIS_SECONDS_MAX + 2 * usual
         assert all(int(one.answer.headers["retry-after"]) >= 1 for one in posts)
-
-
-async def sent_again(town: Town) -> list[Told]:
-    """What had an unknown outcome and a key, sent once more."""
-    unknown = of(town.clients.told, "post", where=lambda one: one.status == 504 and one.key != "")
-    again = [await town.clients.post(one.user, one.text, one.key) for one in unknown]
-    assert {one.status for one in again} <= {201}
-    return again
-
-
-async def check_outcomes(town: Town, told: list[Told], oracle: Oracle) -> None:
-    """What was said to be in the log is there once, what was refused is not; homes are right."""
-    ids: dict[str, set[int]] = {}
-    for tweet in oracle._posted.values():
-        ids.setdefault(tweet.text, set()).add(tweet.tweet_id)
-    by_text: dict[str, set[int]] = {}
-    for one in of(told, "post"):
-        by_text.setdefault(one.text, set()).add(one.status)
-    for text, statuses in by_text.items():
-        if 201 in statuses:
-            assert len(ids.get(text, ())) == 1, text
-        elif statuses == {503}:
-            assert text not in ids
-    found = await town.clients.homes()
-    for user, home in found.items():
-        assert home == oracle.home(user), f"seed {town.seed}, user {user}"
-    assert sum(map(len, found.values())) > EVENTS
 
 
 def summary(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ import pytest
 from infra import compose
 from infra.settings import Settings
 from projections.base import RetryableError
+from tests.faults.figures import Figures, record
+from tests.faults.recovery import Ended
 from tests.faults.world import World, world
 
 EVENTS = 6_000
@@ -34,10 +37,8 @@ logger = logging.getLogger(__name__)
     [pytest.param(False, marks=pytest.mark.long, id="control"), pytest.param(True, id="killed")],
 )
 async def test_every_timeline_is_the_oracles_across_changes_of_tier(
-    settings: Settings, tmp_path: Path, kills: bool
+    settings: Settings, tmp_path: Path, seed: int, kills: bool
 ) -> None:
-    seed = random.randrange(1 << 32)
-    logger.warning("seed %d", seed)
     chance = random.Random(seed)
     async with world(settings, tmp_path, seed, keeps_tiers=False) as here:
         await here.traffic(EVENTS // 2)
@@ -45,22 +46,28 @@ async def test_every_timeline_is_the_oracles_across_changes_of_tier(
         await here.warm()
         tasks = [asyncio.create_task(here.read())]
         changing = asyncio.create_task(_change_tiers(here))
-        chunks = await _chunks(here)
+        chunks, left = await _chunks(here), list[Ended]()
         for _ in range(ROUNDS):
             await here.traffic(EVENTS // 2 // ROUNDS)
             if kills:
                 await asyncio.sleep(chance.uniform(0.0, 0.4))
-                await here.kill(chance.choice(KILLED))
+                left.append(await here.kill(chance.choice(KILLED)))
         changes = await changing
+        began = time.monotonic()
         await here.converge()
+        seconds = time.monotonic() - began
         for task in tasks:
             task.cancel()
         compared, lines = await here.differences()
-        chunks = await _chunks(here) - chunks
+        chunks, events = await _chunks(here) - chunks, await here.events()
     assert lines == [], f"seed {seed}"
     assert compared > EVENTS
     assert changes == 2 * 2 * AUTHORS, "every author went up and down twice"
     assert chunks > 4 * AUTHORS, f"seed {seed}: {chunks} chunks"
+    name = "workers killed while tiers change" + ("" if kills else ": control")
+    again = sum(one.redelivered for one in left)
+    more = f"{changes} changes, {chunks} chunks, {len(left)} kills; time is to lag zero"
+    record(Figures(name, seed, seconds, events, compared, again, more=more))
 
 
 async def _chunks(here: World) -> int:

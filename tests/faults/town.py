@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ class Town:
     deleted: set[int]
     blocked: dict[int, int]
     seed: int
+    gateway: GatewayProcess
 
     async def oracle(self) -> Oracle:
         oracle = Oracle()
@@ -148,7 +149,11 @@ def taken_for_absent(told: Sequence[Told], oracle: Oracle) -> list[str]:
 
 
 @asynccontextmanager
-async def town(stack: Settings, logs: Path) -> AsyncIterator[Town]:
+async def town(
+    stack: Settings,
+    logs: Path,
+    start: Callable[[int, Path, Mapping[str, str]], GatewayProcess] = GatewayProcess,
+) -> AsyncIterator[Town]:
     """Workers on the engines, a gateway on the proxies, and a population with timelines."""
     seed = random.randrange(1 << 32)
     logger.warning("seed %d", seed)
@@ -170,7 +175,7 @@ async def town(stack: Settings, logs: Path) -> AsyncIterator[Town]:
         }
         await here.traffic(EVENTS)
         await here.converge()
-        gateway = GatewayProcess(0, logs, env)
+        gateway = start(0, logs, env)
         closing.push_async_callback(gateway.stop)
         await gateway.start()
         client = await closing.enter_async_context(
@@ -181,7 +186,7 @@ async def town(stack: Settings, logs: Path) -> AsyncIterator[Town]:
         minter = await closing.enter_async_context(compose.open_minter(here.on))
         clients = Clients(client, open_tokens(settings), [], [], random.Random(seed))
         proxies = {"store": store, "redis": redis, "log": kafka}
-        found = Town(here, log, minter, proxies, clients, set(), {}, seed)
+        found = Town(here, log, minter, proxies, clients, set(), {}, seed, gateway)
         oracle = await found.oracle()
         clients.users = [user for user in oracle.users() if oracle.visible(user)]
         clients.tweets = oracle.posted()[-200:]

@@ -8,19 +8,22 @@ store and proves little.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from events.log import Log
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from infra import compose
 from infra.compose import Engines
 from infra.demo.children import Worker
-from infra.demo.convergence import Lag, LogView, feed, open_view
+from infra.demo.convergence import Lag, LogView, open_view
 from infra.prepare import prepare_on
 from infra.settings import Settings
+from infra.simulate import appender
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
 from projections.accounts.layout import UserFragment
@@ -28,6 +31,7 @@ from projections.base import RetryableError
 from projections.engagement.read import EngagementReader
 from projections.tweets.layout import TweetFragment
 from tests.faults.collected import collections_different
+from tests.faults.recovery import Ended, ended
 from tests.oracle import Oracle, TweetCounts
 
 USERS = 150
@@ -84,18 +88,40 @@ class World:
         finally:
             done.cancel()
 
-    async def kill(self, unit: str) -> None:
-        """SIGKILL a worker and start another."""
+    async def kill(self, unit: str) -> Ended:
+        """SIGKILL a worker and start another; tells what it left."""
+        return await self._replace(unit, self.workers[unit].kill)
+
+    async def stop(self, unit: str) -> Ended:
+        """SIGTERM a worker, wait for its end and start another; tells what it left."""
+        return await self._replace(unit, self.workers[unit].stop)
+
+    async def _replace(self, unit: str, end: Callable[[], Awaitable[object]]) -> Ended:
         place = list(self.workers).index(unit)
         self.supervisors[place].cancel()
-        await self.workers[unit].kill()
+        at = time.monotonic()
+        await end()
+        left = await ended(self.on, unit, at)
         await self.workers[unit].start()
         self.supervisors[place] = asyncio.create_task(self.workers[unit].supervise())
+        return left
 
-    async def differences(self) -> tuple[int, list[str]]:
+    async def events(self) -> int:
+        """How many events are in the log."""
+        return sum((await self.view.ends()).values())
+
+    async def oracle(self, *, distinct: bool = False) -> Oracle:
+        """What readers must see; ``distinct`` takes each event of the log once."""
+        oracle, seen = Oracle(), set[int]()
+        async for record in self.view.records({}, await self.view.ends()):
+            if not (distinct and record.event.event_id in seen):
+                oracle.feed(record)
+            seen.add(record.event.event_id)
+        return oracle
+
+    async def differences(self, *, distinct: bool = False) -> tuple[int, list[str]]:
         """Entries compared, and a line for each user's timeline or tweet's counts that differ."""
-        oracle = Oracle()
-        await feed(oracle, self.view, {}, await self.view.ends())
+        oracle = await self.oracle(distinct=distinct)
         lines: list[str] = []
         compared = 0
         for user in filter(oracle.visible, oracle.users()):
@@ -137,7 +163,13 @@ class World:
 
 @asynccontextmanager
 async def world(
-    settings: Settings, logs: Path, seed: int, *, keeps_tiers: bool = True
+    settings: Settings,
+    logs: Path,
+    seed: int,
+    *,
+    keeps_tiers: bool = True,
+    through: Callable[[Log], appender.Log] = lambda log: log,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[World]:
     """Topics, workers and a population on running engines; stopped at the end.
 
@@ -146,22 +178,25 @@ async def world(
         logs: Folder of the workers' output.
         seed: Of the population.
         keeps_tiers: Whether the workers promote and demote authors by themselves.
+        through: What the population's events go through on their way into the log.
+        env: More settings of the workers.
     """
     chosen = settings.model_copy(
         update={"celebrity_threshold": CELEBRITIES_FROM, "popular_threshold": POPULAR_FROM}
     )
-    env = {
+    environ = {
         "MURMUR_DATA_DIR": str(chosen.data_dir),
         "MURMUR_TOPIC_PREFIX": chosen.topic_prefix,
         "MURMUR_GENERATION": chosen.generation,
         "MURMUR_CELEBRITY_THRESHOLD": str(CELEBRITIES_FROM),
         "MURMUR_POPULAR_THRESHOLD": str(POPULAR_FROM),
         "MURMUR_TIER_SURVEY_S": str(SURVEY_S if keeps_tiers else NEVER_S),
+        **(env or {}),
     }
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(chosen))
         await prepare_on(on)
-        workers = {unit: Worker(unit, logs, env) for unit in compose.UNITS}
+        workers = {unit: Worker(unit, logs, environ) for unit in compose.UNITS}
         for worker in workers.values():
             closing.push_async_callback(worker.stop)
             await worker.start()
@@ -170,12 +205,12 @@ async def world(
         log = await closing.enter_async_context(compose.open_log(on))
         minter = await closing.enter_async_context(compose.open_minter(on))
         plan = Plan(users=USERS, seed=seed, follows_mean=12.0, day_seconds=20.0)
-        appender = await Appender.open(log, minter, plan)
+        population = await Appender.open(through(log), minter, plan)
         engagement = compose.engagement_reader(on)
         tweets = CountedTweets(compose.tweets_reader(on), engagement)
         homes = HomeTimelines(compose.timelines_reader(on), tweets, compose.accounts_reader(on))
         lag = Lag(on, view, compose.UNITS)
-        here = World(on, view, lag, workers, appender, homes, engagement, env)
+        here = World(on, view, lag, workers, population, homes, engagement, environ)
         here.supervisors = [asyncio.create_task(w.supervise()) for w in workers.values()]
         try:
             yield here

@@ -1,0 +1,130 @@
+"""A running system that something is done to: what its clients were told, and that all is right.
+
+All of it runs: workers, a gateway, readers and writers over HTTP, and a population that writes into
+the log besides. Whatever the harm: what was acknowledged is in the log once, what was refused is
+not, nothing that exists was said not to, workers and gateway are back soon, and in the end every
+home timeline, count and list is the oracle's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from infra.demo.convergence import NotConverged, Offsets
+from projections.base import RetryableError
+from tests.faults.clients import Told, median, of
+from tests.faults.figures import Figures, record
+from tests.faults.outcomes import check_outcomes, sent_again, until_well
+from tests.faults.recovery import RESUME_S_MAX
+from tests.faults.town import Town, taken_for_absent
+from tests.faults.world import CONVERGE_S_MAX
+
+EVENTS = 2_000
+RATE = 200
+READS, POSTS = 40, 6
+READING = ("home", "tweet", "user")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What clients were told.
+
+    Attributes:
+        during: What was asked while the harm lasted.
+        after: What was asked when all was well again.
+        usual: Half of the reads before took no longer; seconds.
+    """
+
+    during: list[Told]
+    after: list[Told]
+    usual: float
+
+
+async def passage(
+    town: Town, name: str, harm: Callable[[], Awaitable[str]], *, late_s: float = 0.0
+) -> Passage:
+    """Does harm under traffic, and checks what must hold whatever it was.
+
+    Args:
+        town: The system.
+        name: Of the row in the table.
+        harm: Returns when its cause is gone, with words for the table.
+        late_s: Seconds that recovery may take beyond what is promised, and why is said there.
+    """
+    here, clients = town.here, town.clients
+    chance = random.Random(f"{town.seed} {name}")
+    async with clients.running(name):
+        await clients.until_told(READS, POSTS, time.monotonic())
+        traffic = asyncio.create_task(here.traffic(EVENTS, rate=RATE))
+        reading = asyncio.create_task(here.read())
+        await _until_appended(town, chance.randrange(100, EVENTS // 3))
+        began = time.monotonic()
+        words = await harm()
+        over = time.monotonic()
+        ends = await here.view.ends()
+        well, applied = await asyncio.gather(until_well(town), _until_applied(town, ends))
+        await traffic
+        await clients.until_told(READS, POSTS, well)
+    reading.cancel()
+    told = [*clients.told, *await sent_again(town)]
+    oracle = await town.converged()
+    assert taken_for_absent(told, oracle) == []
+    compared = await check_outcomes(town, told, oracle)
+    entries, lines = await here.differences()
+    assert lines == [], f"seed {town.seed}"
+    assert max(well, applied) - over <= RESUME_S_MAX + late_s, (well - over, applied - over)
+    errors = of(told, *READING, "post", where=lambda one: one.status >= 500 or not one.status)
+    restarts = sum(worker.restarts for worker in here.workers.values())
+    more = (
+        f"{words}; gateway well {well - over:.1f} s, workers caught up {applied - over:.1f} s "
+        f"after; workers ended {restarts} times so far"
+    )
+    figures = Figures(
+        name,
+        town.seed,
+        max(well, applied) - over,
+        await here.events(),
+        compared + entries,
+        errors_5xx=len(errors),
+        more=more,
+    )
+    record(figures)
+    before = [one for one in of(clients.told, *READING) if one.ended < began]
+    return Passage(
+        [one for one in clients.told if began <= one.began < over],
+        [one for one in clients.told if one.began >= well],
+        median(before),
+    )
+
+
+async def _until_appended(town: Town, events: int) -> None:
+    """Waits until the population has said so much more."""
+    wanted, deadline = town.here.appender.appended + events, time.monotonic() + CONVERGE_S_MAX
+    while town.here.appender.appended < wanted:
+        assert time.monotonic() < deadline, "the log takes nothing"
+        await asyncio.sleep(0.01)
+
+
+async def _until_applied(town: Town, ends: Offsets) -> float:
+    """Waits until every unit has applied what the log held; returns when that was."""
+    deadline = time.monotonic() + CONVERGE_S_MAX
+    while True:
+        try:
+            lag = await town.here.lag.by_unit(ends)
+        except RetryableError:
+            lag = {"an engine that does not answer": 1}
+        if not any(lag.values()):
+            return time.monotonic()
+        if time.monotonic() > deadline:
+            raise NotConverged(str(lag))
+        await asyncio.sleep(0.1)
+
+
+def check_after(after: list[Told]) -> None:
+    """All is well again: nothing fails any more."""
+    assert {one.status for one in of(after, *READING)} <= {200, 404}
+    assert {one.status for one in of(after, "post")} == {201}

@@ -1,0 +1,61 @@
+"""How a worker comes back: how soon, and what it is handed out again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from infra.compose import Engines
+from projections.base import RetryableError
+
+RESUME_S_MAX = 15.0
+"""What the product promises after a crash: from the kill until a new worker applies."""
+POLL_S = 0.1
+WAIT_S_MAX = 90.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A unit whose worker has just ended.
+
+    Attributes:
+        unit: Which.
+        at: When it was ended; monotonic seconds.
+        applied: Its positions in the store, added up.
+        redelivered: Events that something was written of and the next worker applies again.
+    """
+
+    unit: str
+    at: float
+    applied: int
+    redelivered: int
+
+
+async def ended(on: Engines, unit: str, at: float) -> Ended:
+    """Looks at what a unit left; no worker of it may run."""
+    keys = on.keys(unit)
+    stored = await on.applied(unit).all()
+    low, high = dict(stored), dict(stored)
+    for bucket in range(keys.buckets):
+        reply = await on.bus.call("HGETALL", keys.positions(bucket))
+        for source, offset in zip(reply[::2], map(int, reply[1::2]), strict=True):
+            name = source.decode()
+            low[name] = min(low.get(name, 0), offset)
+            high[name] = max(high.get(name, 0), offset)
+    again = sum(high[name] - low[name] for name in high)
+    return Ended(unit, at, sum(stored.values()), again)
+
+
+async def until_applying(on: Engines, before: Ended) -> float:
+    """Seconds from the end of a unit's worker until another applies; there must be work."""
+    applied = on.applied(before.unit)
+    deadline = time.monotonic() + WAIT_S_MAX
+    while True:
+        try:
+            if sum((await applied.all()).values()) > before.applied:
+                return time.monotonic() - before.at
+        except RetryableError:
+            pass  # an engine is away as well: that is part of the time
+        assert time.monotonic() < deadline, f"{before.unit} does not resume"
+        await asyncio.sleep(POLL_S)
