@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,12 +140,24 @@ class Town:
         return {name: (checks[name]["ok"], states[name] == 0) for name in self.proxies}
 
 
-def taken_for_absent(told: Sequence[Told], oracle: Oracle) -> list[str]:
-    """What was answered 404 though it is there: what can be seen at the end always could be."""
+def taken_for_absent(
+    told: Sequence[Told], oracle: Oracle, inactive: Collection[int] = ()
+) -> list[str]:
+    """What was answered 404 though it is there.
+
+    Args:
+        told: The answers.
+        oracle: What can be seen at the end, which always could be, but for:
+        inactive: Accounts that were not visible for a while.
+    """
     gone = [one for one in told if one.status == 404]
-    tweets = [one for one in of(gone, "tweet") if oracle.tweet(one.asked_for) is not None]
     users = [one for one in of(gone, "user") if oracle.visible(one.asked_for)]
-    return [f"404 for {one.kind} {one.asked_for}" for one in (*tweets, *users)]
+    lines = [f"404 for user {one.asked_for}" for one in users if one.asked_for not in inactive]
+    for one in of(gone, "tweet"):
+        tweet = oracle.tweet(one.asked_for)
+        if tweet and not {tweet.user_id, tweet.retweet_of_user_id} & set(inactive):
+            lines.append(f"404 for tweet {one.asked_for}")
+    return lines
 
 
 @asynccontextmanager

@@ -55,6 +55,9 @@ cdc_raw_directory: {data}/cdc_raw
 commitlog_sync: batch
 commitlog_segment_size: 16MiB
 commitlog_total_space: 512MiB
+# A node that cannot write ends and is started again; one that "stops" would live on, deaf.
+disk_failure_policy: die
+commit_failure_policy: die
 
 storage_compatibility_mode: NONE
 sstable:
