@@ -166,3 +166,15 @@ async def test_slots_without_an_owner_are_not_ready(nodes: list[FakeNode]) -> No
 def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(ValueError, match="write redis://host:port"):
         RedisBus(url)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [b"OOM command not allowed when used memory > 'maxmemory'.", b"MISCONF no disk", b"BUSY no"],
+)
+async def test_a_refusal_that_passes_is_retryable(nodes: list[FakeNode], refusal: bytes) -> None:
+    low, _ = keys_by_half()
+    bus = await two_nodes(nodes, lambda _, _command: b"-%s\r\n" % refusal)
+    with pytest.raises(RetryableError, match="cannot serve this yet"):
+        await bus.call("SET", low, "v")
+    await bus.close()
