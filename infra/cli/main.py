@@ -31,6 +31,7 @@ COMMANDS = {
     "simulate": "infra.cli.simulate",
     "import": "infra.cli.importing",
     "events": "infra.cli.events",
+    "diff": "infra.cli.diff",
 }
 
 
