@@ -97,7 +97,7 @@ class Cache:
 
         Hand the replies to :meth:`settle` with the same ids.
         """
-        return self._reads(self._grouped(ids))
+        return self._reads(self._keys.grouped(ids))
 
     async def settle(
         self, ids: Sequence[int], replies: Iterable[list[bytes | None]]
@@ -111,7 +111,7 @@ class Cache:
             PartlyRead: what is not cached could not be loaded.
             RetryableError: Redis is away.
         """
-        return await self._settled(self._grouped(ids), replies)
+        return await self._settled(self._keys.grouped(ids), replies)
 
     def _reads(self, groups: Mapping[int, Sequence[int]]) -> list[Command]:
         prefixes = self._prefixes
@@ -153,13 +153,13 @@ class Cache:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return {}
-        groups = self._grouped(wanted)
+        groups = self._keys.grouped(wanted)
         replies = await self._bus.calls_strict(self._reads(groups))
         return await self._settled(groups, replies)
 
     async def _fill(self, missing: Sequence[int]) -> dict[int, bytes]:
         token = secrets.token_hex(8)
-        groups = list(self._grouped(missing).values())
+        groups = list(self._keys.grouped(missing).values())
         verdicts = await self._bus.calls_strict(  # 1
             [
                 (
@@ -213,19 +213,6 @@ class Cache:
         command.extend(loaded.get(i, b"") for i in ids)
         return command
 
-    def _grouped(self, ids: Sequence[int]) -> dict[int, list[int]]:
-        """Returns the ids by bucket."""
-        groups: dict[int, list[int]] = {}
-        bucket = self._keys.bucket
-        for entity_id in ids:
-            at = bucket(entity_id)
-            group = groups.get(at)
-            if group is None:
-                groups[at] = [entity_id]
-            else:
-                group.append(entity_id)
-        return groups
-
     async def get_beside(
         self, other: Cache, ids: Iterable[int]
     ) -> tuple[dict[int, bytes], dict[int, bytes | None], PartlyRead | None]:
@@ -237,7 +224,7 @@ class Cache:
             These entries; the other's, None where nobody knows whether there is one; and what could
             not be loaded of these, if anything.
         """
-        groups = self._grouped(list(dict.fromkeys(ids)))
+        groups = self._keys.grouped(list(dict.fromkeys(ids)))
         mine, theirs = self._prefixes, other._prefixes
         replies = await self._bus.calls_strict(
             [

@@ -70,22 +70,31 @@ class Keys:
         return b"%s:%s:{%d}:" % (self.generation.encode(), kind.encode(), bucket)
 
     def by_bucket(self, kind: str, ids: Iterable[int]) -> dict[int, list[bytes]]:
-        """Returns the keys of many entities, by bucket; each takes half as long as :meth:`of`."""
+        """Returns the keys of many entities, by bucket and in order.
+
+        Each takes half as long as :meth:`of`.
+        """
         prefixes = self._prefixes.get(kind)
         if prefixes is None:
             prefixes = [self.prefix(kind, bucket) for bucket in range(self.buckets)]
             self._prefixes[kind] = prefixes
+        return {
+            bucket: [b"%s%d" % (prefixes[bucket], entity_id) for entity_id in group]
+            for bucket, group in self.grouped(ids).items()
+        }
+
+    def grouped(self, ids: Iterable[int]) -> dict[int, list[int]]:
+        """Returns ids by bucket, in order."""
         bucket_of = self.bucket
-        found: dict[int, list[bytes]] = {}
+        groups: dict[int, list[int]] = {}
         for entity_id in ids:
             bucket = bucket_of(entity_id)
-            key = b"%s%d" % (prefixes[bucket], entity_id)
-            keys = found.get(bucket)
-            if keys is None:
-                found[bucket] = [key]
+            group = groups.get(bucket)
+            if group is None:
+                groups[bucket] = [entity_id]
             else:
-                keys.append(key)
-        return found
+                group.append(entity_id)
+        return groups
 
     def positions(self, bucket: int) -> bytes:
         """Returns the key of a bucket's positions, a hash of source partition to next offset."""
