@@ -167,17 +167,20 @@ class Codec:
             await asyncio.gather(*map(self._fetch, missing))
 
     async def decode_batch(
-        self, values: Sequence[bytes | None], topic: str | None = None
+        self, values: Sequence[bytes | None], topic: str | None = None, *, anew: bool = False
     ) -> Decoded:
         """Decode the values of one partition's records, in order.
 
         Args:
             values: Record values; ``None`` is a tombstone.
             topic: Logical topic they come from; an event of another topic is then a ``WrongType``.
+            anew: Ask the registry again for ids that it did not know a moment ago.
 
         Raises:
             RegistryUnavailable: The registry did not answer; nothing is wrong with the batch.
         """
+        if anew:
+            self._unknown.clear()
         await self.prepare(values)
         allowed = None if topic is None else frozenset(EVENT_TYPES_OF_TOPIC[topic])
         events: list[Event | None] = []

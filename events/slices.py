@@ -27,8 +27,23 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     event: Event
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where the records of a redriven slice come from.
+
+    Attributes:
+        topic: Logical topic name.
+        partition: Partition number.
+    """
+
+    topic: str
+    partition: int
+
+
 class Slice(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive records of one partition.
+    """Consecutive records of one partition; or what a part of ``redrive`` sends back.
+
+    The records of a redriven slice have the offsets of their origin, which order what they say;
+    topic, partition, start and end are those of ``redrive``, which the slice is fenced by.
 
     Attributes:
         topic: Logical topic name, as in ``schemas/topics.yaml`` (no prefix).
@@ -37,6 +52,7 @@ class Slice(msgspec.Struct, frozen=True, gc=False):
         start: First offset covered.
         end: Next offset to read; every offset below it (from ``start``) is covered.
         records: Decoded records, ascending by offset.
+        origin: Where the records of a redriven slice come from.
     """
 
     topic: str
@@ -45,8 +61,14 @@ class Slice(msgspec.Struct, frozen=True, gc=False):
     start: int
     end: int
     records: list[Record]
+    origin: Origin | None = None
 
     @property
     def source(self) -> str:
         """The partition's name in positions, such as ``new-tweets/3``."""
         return f"{self.topic}/{self.partition}"
+
+    @property
+    def about(self) -> str:
+        """The topic whose records these are."""
+        return self.topic if self.origin is None else self.origin.topic

@@ -373,7 +373,8 @@ class BackfillChunk(Event, frozen=True, kw_only=True):
 class RedriveRequested(Event, frozen=True, kw_only=True):
     """An operator sends a dead letter back to one unit.
 
-    ``payload``, when given, replaces the original bytes.
+    ``payload``, when given, replaces the original bytes. Of several decisions with one ``attempt``
+    the first counts; a higher attempt says that those below it failed.
     """
 
     unit: Name
@@ -381,6 +382,21 @@ class RedriveRequested(Event, frozen=True, kw_only=True):
     partition: Int32
     offset: Offset
     payload: bytes | None = None
+    attempt: Int32 = 1
+    actor: str = ""
+    reason: str = ""
+
+
+class LetterDiscarded(Event, frozen=True, kw_only=True):
+    """An operator decides that a unit does without the record of a dead letter."""
+
+    unit: Name
+    topic: Name
+    partition: Int32
+    offset: Offset
+    attempt: Int32 = 1
+    actor: str = ""
+    reason: str = ""
 
 
 class OperatorActed(Event, frozen=True, kw_only=True):

@@ -17,13 +17,15 @@ would be: :func:`id_timestamp` shifts ids to below zero, keeping their order.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cassandra import (
     ConsistencyLevel,
     DriverException,
+    InvalidRequest,
     OperationTimedOut,
     RequestExecutionException,
     Unavailable,
@@ -75,6 +77,8 @@ RECONNECT_SECONDS_MAX = 5.0
 """Longest pause between attempts to reach a node that is down; the driver's own default is 10
 minutes, in which a node that is back is not used."""
 
+logger = logging.getLogger(__name__)
+
 Row = tuple[Any, ...]
 _TABLE = re.compile(r"\{(\w+)\}")
 
@@ -118,6 +122,26 @@ class Store:
         if metadata is not None and f"{name}_{self.generation}" in metadata.tables:
             return
         await self._run(ddl.replace("{table}", self.table(name)))
+
+    async def add_columns(self, name: str, columns: Mapping[str, str]) -> None:
+        """Adds columns to one of the generation's tables where they are missing.
+
+        Args:
+            name: Of the table.
+            columns: CQL types by column.
+        """
+        rows = await self._run(
+            f"SELECT column_name FROM system_schema.columns WHERE keyspace_name = "
+            f"'{self._keyspace}' AND table_name = '{name}_{self.generation}'"
+        )
+        known = {column for (column,) in rows}
+        for column, kind in columns.items():
+            if column in known:
+                continue
+            try:
+                await self._run(f"ALTER TABLE {self.table(name)} ADD {column} {kind}")
+            except InvalidRequest:
+                logger.info("%s.%s was added by another process", name, column)
 
     async def prepare(self, cql: str) -> PreparedStatement:
         """Returns the prepared form of a statement, prepared once; ``{name}`` stands for a

@@ -28,6 +28,8 @@ class StoredUnit:
     topics: ClassVar[frozenset[str]]
     tables: ClassVar[Mapping[str, str]]
     """Definitions by name; ``{table}`` stands for the table's name in the generation."""
+    added_columns: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Columns and their types that tables got since they were first made, by table."""
 
     def __init__(
         self, bus: RedisBus, store: Store, keys: Keys, positions: Positions | None = None
@@ -42,6 +44,8 @@ class StoredUnit:
         await self._positions.open()
         for name, ddl in self.tables.items():
             await self._store.create(name, ddl)
+        for name, columns in self.added_columns.items():
+            await self._store.add_columns(name, columns)
 
     async def close(self) -> None:
         """Holds nothing of its own."""

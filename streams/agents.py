@@ -2,11 +2,15 @@
 
 Per slice:
 
-1. Decode the whole batch; what can never be decoded becomes a dead letter.
-2. Append the dead letters. Only when they are durable is their offset anybody's to pass.
-3. Apply what is left. A record that the unit refuses (``PoisonError``) becomes a dead letter too,
+1. Leave out the records that an operator decided upon (:mod:`.decisions`).
+2. Decode the whole batch; what can never be decoded becomes a dead letter.
+3. Append the dead letters. Only when they are durable is their offset anybody's to pass.
+4. Apply what is left. A record that the unit refuses (``PoisonError``) becomes a dead letter too,
    and the slice is applied again without it.
-4. Ack.
+5. Ack.
+
+A slice of ``redrive`` is the same with the records that it sends back (:mod:`.redrive`), part by
+part, in place of its own.
 
 A failure that passes (an engine away) repeats the step it happened in, with backoff, and nothing
 else of any partition is done meanwhile: the slice keeps its place. Whatever no rule covers is a
@@ -21,19 +25,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Container, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from aiokafka.structs import ConsumerRecord
+from msgspec.structs import replace
 
-from events.codec import Decoded
 from events.slices import Record, Slice
+from events.types import Event
 from projections.base import PoisonError, StateLost, Unit
 from streams.activity import Activity
 from streams.dead_letters import DeadLetter, DeadLetters, Reason
+from streams.decisions import REDRIVE, Decoder
 from streams.errors import Defect, Restart, Stopping, WorkerEnded
 from streams.ledger import RawSlice
 from streams.metrics import Metrics
+from streams.redrive import Redrives
 from streams.retry import Persistence
 from streams.settings import WorkerSettings
 from streams.transport import Consumer
@@ -41,16 +49,6 @@ from streams.transport import Consumer
 logger = logging.getLogger(__name__)
 
 RawRecord: TypeAlias = ConsumerRecord[bytes, bytes]
-
-
-class Decoder(Protocol):
-    """Turns the values of one partition's records into events; ``events.codec.Codec`` is one."""
-
-    async def decode_batch(
-        self, values: Sequence[bytes | None], topic: str | None = None
-    ) -> Decoded:
-        """Decodes a batch; raises a ``RetryableError`` when nothing is wrong with the batch."""
-        ...
 
 
 class SliceLoop:
@@ -61,6 +59,7 @@ class SliceLoop:
         decoder: Reads record values.
         dead_letters: Where records go that can never be applied.
         ids: Topic ids by physical name, filled in when partitions are assigned.
+        redrives: What operators decided about the unit's dead letters, where it reads ``redrive``.
     """
 
     def __init__(
@@ -74,6 +73,7 @@ class SliceLoop:
         metrics: Metrics,
         activity: Activity,
         stopping: asyncio.Event,
+        redrives: Redrives | None = None,
     ) -> None:
         self._unit = unit
         self._decoder = decoder
@@ -84,6 +84,7 @@ class SliceLoop:
         self._metrics = metrics
         self._activity = activity
         self._stopping = stopping
+        self._redrives = redrives
         self._turn = asyncio.Lock()
         self._in_hand: asyncio.Task[bool] | None = None
         self.ended: asyncio.Future[WorkerEnded] = asyncio.get_running_loop().create_future()
@@ -161,62 +162,107 @@ class SliceLoop:
         started = time.monotonic()
         topic = self._settings.logical(raw.tp.topic)
         until_done = self._persistence.until_done
+        decided = await self._decided(raw, topic)  # 1
         with self._activity.doing(f"decoding {raw}"):
-            values = [record.value for record in raw.records]
+            values = [None if r.offset in decided else r.value for r in raw.records]
             decoded = await until_done("decode", lambda: self._decoder.decode_batch(values, topic))
-        letters = [
-            self._letter(raw.records[bad.index], topic, "undecodable", bad.error)
-            for bad in decoded.failures
-        ]
-        with self._activity.doing(f"appending {len(letters)} dead letters of {raw}"):
-            await self._bury(letters)
-        records = [
-            Record(source.offset, source.timestamp, event)
-            for source, event in zip(raw.records, decoded.events, strict=True)
-            if event is not None
-        ]
-        with self._activity.doing(f"applying {raw}"):
-            applied = await self._apply(raw, topic, records)
+        await self._bury(  # 2, 3
+            [
+                self._letter(topic, "undecodable", raw.records[bad.index], bad.error)
+                for bad in decoded.failures
+            ]
+        )
+        if topic == REDRIVE and self._redrives is not None:
+            applied = await self._send_back(self._redrives, raw, decoded.events)
+        else:
+            records = [
+                Record(source.offset, source.timestamp, event)
+                for source, event in zip(raw.records, decoded.events, strict=True)
+                if event is not None
+            ]
+            piece = self._piece(raw, topic, raw.start, records)
+            applied = await self._apply(piece, raw.records, partial(self._letter, topic, "refused"))
         self._count(raw, topic, applied, time.monotonic() - started)
 
-    async def _apply(self, raw: RawSlice, topic: str, records: list[Record]) -> int:
-        """Applies the slice, without those that the unit refuses; returns how many are left."""
-        while True:
-            piece = Slice(
-                topic=topic,
-                partition=raw.tp.partition,
-                topic_id=self._ids[raw.tp.topic],
-                start=raw.start,
-                end=raw.end,
-                records=records,
+    async def _decided(self, raw: RawSlice, topic: str) -> Container[int]:
+        redrives = self._redrives
+        if redrives is None or topic == REDRIVE or not raw.records:
+            return ()
+        oldest_ms = raw.records[0].timestamp
+        with self._activity.doing(f"reading what was decided about {raw}"):
+            return await self._persistence.until_done(
+                "decisions", lambda: redrives.decided(topic, raw.tp.partition, oldest_ms)
             )
-            try:
-                await self._persistence.until_done("apply", lambda: self._unit.apply(piece))  # noqa: B023
-            except PoisonError as error:
-                kept = [record for record in records if record.offset != error.offset]
-                if len(kept) == len(records):
-                    raise Defect(
-                        f"unit {self._unit.name} refuses offset {error.offset}, "
-                        f"which is not in {raw}: {error}"
-                    ) from error
-                source = next(r for r in raw.records if r.offset == error.offset)
-                await self._bury([self._letter(source, topic, "refused", error)])
-                records = kept
-            else:
-                return len(records)
+
+    async def _send_back(
+        self, redrives: Redrives, raw: RawSlice, events: Sequence[Event | None]
+    ) -> int:
+        """Applies what a slice of ``redrive`` sends back; returns how many records."""
+        until_done, topic_id = self._persistence.until_done, self._ids[raw.tp.topic]
+        with self._activity.doing(f"reading what {raw} sends back"):
+            requests = await until_done("redrive", lambda: redrives.requests(raw, events))
+        done, applied = raw.start, 0
+        for offset, request in requests:
+            with self._activity.doing(f"reading what {raw} sends back by offset {offset}"):
+                send = partial(redrives.send, (offset, request), raw, topic_id, done)
+                sent = await until_done("redrive", send)
+            await self._bury([sent.letter] if sent.letter else [])
+            letter = partial(redrives.letter, request, "refused")
+            applied += await self._apply(sent.piece, sent.tried, letter)
+            done = offset + 1
+        if done < raw.end:
+            await self._apply(self._piece(raw, REDRIVE, done, []), (), _no_letter)
+        return applied
+
+    def _piece(self, raw: RawSlice, topic: str, start: int, records: list[Record]) -> Slice:
+        topic_id = self._ids[raw.tp.topic]
+        return Slice(topic, raw.tp.partition, topic_id, start, raw.end, records)
+
+    async def _apply(
+        self,
+        piece: Slice,
+        sources: Sequence[RawRecord],
+        letter: Callable[[RawRecord, Exception], DeadLetter],
+    ) -> int:
+        """Applies a slice, without those that the unit refuses; returns how many are left.
+
+        Args:
+            piece: The slice.
+            sources: What its records were decoded from.
+            letter: Makes the letter of one that is refused.
+        """
+        while True:
+            with self._activity.doing(f"applying {piece.source}@[{piece.start}, {piece.end})"):
+                try:
+                    await self._persistence.until_done("apply", partial(self._unit.apply, piece))
+                except PoisonError as error:
+                    refused = error
+                else:
+                    return len(piece.records)
+            kept = [record for record in piece.records if record.offset != refused.offset]
+            if len(kept) == len(piece.records):
+                raise Defect(
+                    f"unit {self._unit.name} refuses offset {refused.offset}, "
+                    f"which is not in {piece.source}@[{piece.start}, {piece.end}): {refused}"
+                ) from refused
+            source = next(r for r in sources if r.offset == refused.offset)
+            await self._bury([letter(source, refused)])
+            piece = replace(piece, records=kept)
 
     def _letter(
-        self, record: RawRecord, topic: str, reason: Reason, error: Exception
+        self, topic: str, reason: Reason, record: RawRecord, error: Exception
     ) -> DeadLetter:
         detail = f"{type(error).__name__}: {error}"
-        return DeadLetter(record, topic, self._unit.name, reason, detail)
+        group = self._settings.group
+        return DeadLetter(record, topic, self._unit.name, reason, detail, group=group)
 
     async def _bury(self, letters: Sequence[DeadLetter]) -> None:
         if not letters:
             return
-        await self._persistence.until_done(
-            "dead-letter", lambda: self._dead_letters.append(letters)
-        )
+        with self._activity.doing(f"appending {len(letters)} dead letters"):
+            await self._persistence.until_done(
+                "dead-letter", lambda: self._dead_letters.append(letters)
+            )
         first = letters[0]
         logger.error(
             "unit %s put %d records into dead letters, the first %s/%d@%d (%s): %s",
@@ -238,3 +284,7 @@ class SliceLoop:
         self._metrics.applied_offset.labels(*place).set(raw.end)
         self._metrics.slice_records.labels(self._unit.name).observe(len(raw.records))
         self._metrics.apply_seconds.labels(self._unit.name).observe(seconds)
+
+
+def _no_letter(record: RawRecord, error: Exception) -> DeadLetter:
+    raise Defect(f"offset {record.offset} of an empty slice was refused: {error}")

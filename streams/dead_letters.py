@@ -3,8 +3,11 @@
 A letter is the raw record under its original key; its headers are the original ones followed by
 ours, which start with ``dl_``. Keeps true: ``append`` returns when every letter is durable
 (``acks=all``), so a slice acked afterwards loses nothing. A failed append is repeated by the
-caller, so a letter may be in the topic twice: readers take (origin, unit) as its identity. Bounded
-by the records of one slice.
+caller, and every generation buries what it cannot apply, so a letter may be in the topic more than
+once: readers take (origin, unit) as its identity.
+
+Bounded by the records of one slice, and ``VALUE_BYTES_MAX`` bytes of a record: a larger one is left
+where it is, in the log at its origin, so that a letter always fits into its topic.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from events.errors import OutcomeUnknown
 
-Reason = Literal["undecodable", "refused"]
+Reason = Literal["undecodable", "refused", "missing"]
 
 APPEND_SECONDS_MAX = 5.0
+VALUE_BYTES_MAX = 900_000
+"""Key, value and headers of a record that its letter carries; a broker takes 1 MiB by default."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,11 @@ class DeadLetter:
         record: The raw record.
         topic: Logical name of its topic.
         unit: Who gave up.
-        reason: ``undecodable`` (our decoder) or ``refused`` (the unit).
+        reason: ``undecodable`` (our decoder), ``refused`` (the unit), or ``missing`` (a redrive of
+            what the log does not hold any more).
         detail: The error in words.
         attempt: How many times it was tried.
+        group: Consumer group of who gave up, which names the generation.
     """
 
     record: ConsumerRecord[bytes, bytes]
@@ -43,10 +50,19 @@ class DeadLetter:
     reason: Reason
     detail: str
     attempt: int = 1
+    group: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the letter carries the record; else it only says where it is."""
+        headers = sum(len(name) + len(held) for name, held in self.record.headers)
+        size = len(self.record.key or b"") + len(self.record.value or b"") + headers
+        return size <= VALUE_BYTES_MAX
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The original headers, then origin and reason."""
-        ours = {
+        theirs = self.record.headers
+        ours: dict[str, str | int] = {
             "dl_topic": self.topic,
             "dl_partition": self.record.partition,
             "dl_offset": self.record.offset,
@@ -55,8 +71,12 @@ class DeadLetter:
             "dl_detail": self.detail[:500],
             "dl_attempt": self.attempt,
             "dl_appended_at": self.record.timestamp,
+            "dl_group": self.group,
         }
-        return [*self.record.headers, *((k, str(v).encode()) for k, v in ours.items())]
+        if not self.whole:
+            ours["dl_left_out_bytes"] = len(self.record.value or b"")
+            theirs = ()
+        return [*theirs, *((k, str(v).encode()) for k, v in ours.items())]
 
 
 class DeadLetters:
@@ -108,8 +128,8 @@ class DeadLetters:
     ) -> None:
         producer.produce(
             self._topic,
-            value=letter.record.value,
-            key=letter.record.key,
+            value=letter.record.value if letter.whole else None,
+            key=letter.record.key if letter.whole else None,
             headers=letter.headers(),
             on_delivery=on_delivery,
         )

@@ -4,12 +4,15 @@ Every unit has one consumer group and one agent, which reads all the unit's topi
 time (concurrency 1: more could commit past unfinished work; a unit works in parallel inside a
 slice). ``schemas/topics.yaml`` says which units consume a topic, and a test holds it to this page::
 
-    users, usernames                         → accounts    → projections.accounts.unit
-    new-tweets                               → tweets      → projections.tweets.unit
-    new-tweets, social-graph, user-activity  → timelines   → projections.timelines.unit
-    fan-out                                  → fan-out     → projections.timelines.fan_out
-    new-tweets, engagements                  → engagement  → projections.engagement.unit
-    lists, bookmarks                         → collections → projections.collections.unit
+    users, usernames, redrive                         → accounts    → projections.accounts.unit
+    new-tweets, redrive                               → tweets      → projections.tweets.unit
+    new-tweets, social-graph, user-activity, redrive  → timelines   → projections.timelines.unit
+    fan-out, redrive                                  → fan-out     → projections.timelines.fan_out
+    new-tweets, engagements, redrive                  → engagement  → projections.engagement.unit
+    lists, bookmarks, redrive                         → collections → projections.collections.unit
+
+Of ``redrive`` a unit takes what is addressed to it: decisions about its own dead letters
+(:mod:`streams.decisions`), ``fan-out`` too, so that no letter has nowhere to go.
 
 ``fan-out`` is a second group over the state of the timelines unit: chunks of large fan-outs never
 stand in front of small ones (decision 0063).

@@ -24,14 +24,17 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
+from events.ranges import Ranges
 from projections.base import Unit
 from streams import topology
 from streams.activity import Activity
-from streams.agents import Decoder, SliceLoop
+from streams.agents import SliceLoop
 from streams.dead_letters import DeadLetters
+from streams.decisions import REDRIVE, Decisions, Decoder
 from streams.errors import Defect, OperatorNeeded, Restart, Stopping, WorkerEnded
 from streams.metrics import Metrics
 from streams.quiet import quieten
+from streams.redrive import Redrives
 from streams.resume import ResumeFromState, topic_ids
 from streams.retry import Persistence
 from streams.settings import WorkerSettings
@@ -120,12 +123,21 @@ def _assemble(
         metrics,
         activity,
         stop,
+        _redrives(settings, unit, decoder),
     )
     topology.attach(app, settings, unit, loop.run)
     watchdog = Watchdog(unit.name, settings.stall_seconds, activity, on_stall)
     return _Parts(
         unit, settings, stop, app, loop, resume, persistence, metrics, registry, activity, watchdog
     )
+
+
+def _redrives(settings: WorkerSettings, unit: Unit, decoder: Decoder) -> Redrives | None:
+    if REDRIVE not in unit.topics:
+        return None
+    log = Ranges(settings.kafka_bootstrap)
+    decisions = Decisions(unit.name, settings.physical(REDRIVE), log, decoder)
+    return Redrives(unit.name, unit.topics, decisions, log, decoder, settings)
 
 
 async def _run(parts: _Parts) -> WorkerEnded | None:

@@ -12,13 +12,14 @@ with a timestamp that follows from the offset, so nothing is read before it is w
 ``pins`` by user id: the tweet that the user pinned last, 0 once unpinned (``latest``) or erased
 (``final``). Whether it is his and still there is for the reader to know, who has the tweets.
 
-``usernames`` by folded name: one row that says who holds it, and up to which offset that is known.
-What a claim means depends on the claims before it, so these rows are folded (see ``usernames``).
+``username_claims`` by folded name, in the order of offsets: every claim and release of it. What a
+claim means depends on those before it, so who holds a name is worked out by who reads them (see
+``usernames``).
 
 Cache (Redis): ``profile`` by id, the fragment, filled by readers under a lease. Usernames are not
 cached.
 
-Bounded by: two rows per user and one per name ever claimed.
+Bounded by: two rows per user and one per claim and release of a name.
 """
 
 from __future__ import annotations
@@ -42,11 +43,10 @@ TABLES = {
             deactivated boolean, erased boolean)""",
     "pins": """
         CREATE TABLE IF NOT EXISTS {table} (user_id bigint PRIMARY KEY, tweet_id bigint)""",
-    "usernames": """
+    "username_claims": """
         CREATE TABLE IF NOT EXISTS {table} (
-            username_key text PRIMARY KEY,
-            user_id bigint, username text, event_id bigint, claim_offset bigint,
-            applied_offset bigint)""",
+            username_key text, claim_offset bigint, user_id bigint, username text, event_id bigint,
+            PRIMARY KEY (username_key, claim_offset))""",
 }
 
 PROFILE = ("name", "description", "location", "url", "profile_image_url")
@@ -76,12 +76,12 @@ PIN = "INSERT INTO {pins} (user_id, tweet_id) VALUES (?, ?) USING TIMESTAMP ?"
 READ_PINS = "SELECT user_id, tweet_id FROM {pins} WHERE user_id IN ?"
 
 WRITE_USERNAME = (
-    "INSERT INTO {usernames} (username_key, user_id, username, event_id, claim_offset,"
-    " applied_offset) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+    "INSERT INTO {username_claims} (username_key, claim_offset, user_id, username, event_id)"
+    " VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
 READ_USERNAMES = (
-    "SELECT username_key, user_id, username, event_id, claim_offset, applied_offset"
-    " FROM {usernames} WHERE username_key IN ?"
+    "SELECT username_key, claim_offset, user_id, username, event_id FROM {username_claims}"
+    " WHERE username_key IN ?"
 )
 
 USER = "profile"

@@ -3,9 +3,9 @@
 1. Write the facts at QUORUM.
 2. Forget the cached fragments of the users concerned and move the position, in one script a bucket.
 
-Exactly-once effect. Profiles: natural; every cell is an upsert whose timestamp follows from its
-record's offset (:mod:`projections.accounts.layout`). Usernames: a fold whose result is written
-with the offset of its last record (:mod:`projections.accounts.usernames`). The two topics are
+Exactly-once effect: natural; every cell is an upsert whose timestamp follows from its record's
+offset (:mod:`projections.accounts.layout`), and of names every claim and release is a row of its
+own (:mod:`projections.accounts.usernames`). The two topics are
 recorded apart and meet nowhere: a profile does not wait for its name's claim, nor a change for
 its registration.
 
@@ -37,7 +37,7 @@ from projections.store import Store
 from projections.unit import StoredUnit
 
 NAME = "accounts"
-TOPICS = frozenset({"users", "usernames"})
+TOPICS = frozenset({"users", "usernames", "redrive"})
 
 ROWS_MAX = 4096
 """Records whose rows are built before they are written."""
@@ -70,7 +70,7 @@ class Accounts(StoredUnit):
         effects: dict[int, list[Effect]] = {}
         for begin in range(0, len(piece.records), ROWS_MAX):  # 1
             records = piece.records[begin : begin + ROWS_MAX]
-            if piece.topic == "usernames":
+            if piece.about == "usernames":
                 await self._usernames.record(records)
             else:
                 await self._store.write([row for record in records for row in _rows(record)])

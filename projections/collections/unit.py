@@ -33,7 +33,7 @@ from projections.positions import Effect, forget
 from projections.unit import StoredUnit
 
 NAME = "collections"
-TOPICS = frozenset({"lists", "bookmarks"})
+TOPICS = frozenset({"lists", "bookmarks", "redrive"})
 
 ROWS_MAX = 2048
 """Records whose rows are built before they are written."""

@@ -4,7 +4,8 @@
    deleted tweet referred to; a post finds whether its deletion came first.
 2. *Then* read the registers that this partition has of their parents, and count.
 3. Write the registers, *then* the referrals and the lists of children.
-4. Tell Redis, with the position: an entry replaces this partition's register by the new one.
+4. *Then* look for what redrives said of the same children (:mod:`.redriven`).
+5. Tell Redis, with the position: an entry replaces this partition's register by the new one.
 
 Exactly-once effect: a register is a pure function of its partition's log (see :mod:`.tally`), in
 the store and in each entry, whatever is repeated or late. Partitions share no register, so they
@@ -21,6 +22,7 @@ from typing import Any
 from events.slices import Record
 from events.types import TweetPosted
 from projections.engagement.layout import COUNTS, IDS_PER_QUERY, KINDS, TTL_MS, Family
+from projections.engagement.redriven import Redriven
 from projections.engagement.tally import (
     UNKNOWN,
     Change,
@@ -71,9 +73,10 @@ Write = tuple[str, Sequence[Any]]
 class Referrals:
     """Applies records of ``new-tweets`` but for the position, which the unit moves."""
 
-    def __init__(self, store: Store, keys: Keys) -> None:
+    def __init__(self, store: Store, keys: Keys, redriven: Redriven) -> None:
         self._store = store
         self._keys = keys
+        self._redriven = redriven
 
     async def apply(self, source: str, records: Sequence[Record]) -> list[tuple[int, Effect]]:
         """Makes records durable; returns what Redis is to be told with the position.
@@ -87,7 +90,8 @@ class Referrals:
         registers = retally(await self._registers(source, changes), changes)  # 2
         await self._store.write(_register_rows(source, registers))  # 3
         await self._store.write(list(_child_rows(known, about)))
-        return list(self._effects(registers))  # 4
+        late = await self._redriven.late(source, about) if about else ()  # 4
+        return [*self._effects(registers), *self._redriven.forgotten(late)]  # 5
 
     async def _known(self, records: Sequence[Record]) -> dict[Child, Referral]:
         ids = list(dict.fromkeys(record.event.tweet_id for record in records))  # type: ignore[attr-defined]

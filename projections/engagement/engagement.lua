@@ -9,9 +9,12 @@
 -- An entry is the register of `engagements` (position, views, likes), the sums of the registers of
 -- `new-tweets`, and how many those are. Likers are those as of the entry's position: both change in
 -- one script only, so one without the other is not trusted.
+-- An entry that is longer ends in what redrives add (redriven.py), which follows from memberships
+-- that no script knows: it is never changed here. Whoever would have to, forgets it.
 
 local ENTRY = '<I8I8I4I4I4I4I2'
 local ENTRY_BYTES = 34
+local ADJUSTED, ADJUSTMENT_BYTES = 32768, 20
 local REGISTER = '<I8I4I4I4'
 local REGISTER_BYTES = 20
 local ENGAGED = '<I8I8I4I4'
@@ -63,6 +66,7 @@ end
 -- A slice's likes, unlikes and views into the entries that are hot. What is done is decided by the
 -- entry's own position, so a repeated, recut or late slice counts once:
 --   absent                   cold: the caller gets the lease, and counts from the store
+--   with what redrives add   left as it is: the caller counts from the store, and forgets it
 --   position <= first        nothing of this is in it: add all
 --   otherwise                some or all of this is in it: the caller sees how much, and trims
 -- Likers are as many as the entry says, and the mark; where they are not, some are missing (evicted,
@@ -80,7 +84,7 @@ local function engage(keys, args)
     local first, finish, seen, adds = struct.unpack(ENGAGED, data)
     if not value then
       redis.call('SET', key .. ':lease', args[3], 'PX', args[4])
-    elseif position_of(value) <= first then
+    elseif #value == ENTRY_BYTES and position_of(value) <= first then
       local likers = key .. ':likers'
       local _, views, likes, replies, retweets, quotes, sources = struct.unpack(ENTRY, value)
       local known = true
@@ -108,22 +112,27 @@ end
 -- the length and text of its source and its packed counts.
 local function put(key, value, ttl)
   redis.call('UNLINK', key .. ':lease', key .. ':sources', key .. ':likers')
-  redis.call('SET', key, string.sub(value, 1, ENTRY_BYTES), 'PX', ttl)
-  local at = ENTRY_BYTES + 1
+  local _, _, _, _, _, _, sources = struct.unpack(ENTRY, value)
+  local bytes = ENTRY_BYTES
+  if sources >= ADJUSTED then bytes = bytes + ADJUSTMENT_BYTES end
+  redis.call('SET', key, string.sub(value, 1, bytes), 'PX', ttl)
+  local at = bytes + 1
   while at <= #value do
     local text = at + 1 + string.byte(value, at)
     local packed = string.sub(value, text, text + REGISTER_BYTES - 1)
     redis.call('HSET', key .. ':sources', string.sub(value, at + 1, text - 1), packed)
     at = text + REGISTER_BYTES
   end
-  if #value > ENTRY_BYTES then redis.call('PEXPIRE', key .. ':sources', ttl) end
+  if #value > bytes then redis.call('PEXPIRE', key .. ':sources', ttl) end
 end
 
 -- The store has what `engage` counted. Where Redis lost the entry in between, a reader may have
 -- filled it, or be about to fill it, from a store that lacked this: forget that.
 local function durable(keys, first, n, args, at)
   for i, value in ipairs(values_of(keys, first, first + n - 1)) do
-    if not value or position_of(value) < tonumber(args[at + i - 1]) then forget(keys[first + i - 1]) end
+    if not value or #value > ENTRY_BYTES or position_of(value) < tonumber(args[at + i - 1]) then
+      forget(keys[first + i - 1])
+    end
   end
 end
 
@@ -134,6 +143,7 @@ local function counted(key, args, at)
   local position, ttl, n = tonumber(args[at]), args[at + 3], tonumber(args[at + 6])
   local likers = key .. ':likers'
   local found = redis.call('MGET', key, key .. ':lease')
+  if found[1] and #found[1] > ENTRY_BYTES then return forget(key) end
   if found[1] then
     if position_of(found[1]) >= position then return end
     local _, _, _, replies, retweets, quotes, sources = struct.unpack(ENTRY, found[1])
@@ -158,6 +168,7 @@ local function family(key, source, position, replies, retweets, quotes, ttl)
   redis.call('DEL', key .. ':lease')
   local value = redis.call('GET', key)
   if not value then return end
+  if #value > ENTRY_BYTES then return forget(key) end
   local at, views, likes, sum_replies, sum_retweets, sum_quotes, n = struct.unpack(ENTRY, value)
   local sources = key .. ':sources'
   local old = nil

@@ -8,6 +8,7 @@ Facts (Cassandra), each cell with a write timestamp of its own (:mod:`projection
 - ``referrals`` by tweet and author: what a tweet refers to, and apart from it whether its author
   deleted it, whichever came first.
 - ``children`` by parent and kind, newest first: replies, retweets and quotes of a tweet.
+- ``redriven_…``, columns and tables: what came by redrives, see :mod:`.redriven`.
 - ``tallies`` by tweet and source partition: *registers*. A register is a pair (counts, position):
   what the source partition's records below ``position`` add up to for this tweet. It is a pure
   function of the log, so two writers can only ever write the same counts for one position, and
@@ -40,7 +41,7 @@ from projections.functions import Library
 TABLES = {
     "likes": """
         CREATE TABLE IF NOT EXISTS {table} (
-            tweet_id bigint, user_id bigint, event_id bigint,
+            tweet_id bigint, user_id bigint, event_id bigint, redriven_id bigint,
             PRIMARY KEY (tweet_id, user_id))""",
     "liked_by": """
         CREATE TABLE IF NOT EXISTS {table} (
@@ -56,6 +57,8 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             tweet_id bigint, author_id bigint, reply_to_id bigint, retweet_of_id bigint,
             quote_of_id bigint, deleted boolean,
+            redriven_reply_to_id bigint, redriven_retweet_of_id bigint, redriven_quote_of_id bigint,
+            redriven_deleted boolean,
             PRIMARY KEY (tweet_id, author_id))""",
     "children": """
         CREATE TABLE IF NOT EXISTS {table} (
@@ -67,7 +70,30 @@ TABLES = {
             tweet_id bigint, source text, position bigint, likes bigint, views bigint,
             replies bigint, retweets bigint, quotes bigint,
             PRIMARY KEY (tweet_id, source))""",
+    "redriven_likers": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            tweet_id bigint, user_id bigint, PRIMARY KEY (tweet_id, user_id))""",
+    "redriven_children": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            parent_id bigint, tweet_id bigint, author_id bigint,
+            PRIMARY KEY (parent_id, tweet_id, author_id))""",
+    "redriven_sources": """
+        CREATE TABLE IF NOT EXISTS {table} (source text PRIMARY KEY)""",
 }
+
+ADDED_COLUMNS = {
+    "likes": {"redriven_id": "bigint"},
+    "referrals": {
+        "redriven_reply_to_id": "bigint",
+        "redriven_retweet_of_id": "bigint",
+        "redriven_quote_of_id": "bigint",
+        "redriven_deleted": "boolean",
+    },
+}
+"""What tables got since they were first made, for generations that are older."""
+
+MARK = "redriven"
+"""Source of the row that says of a tweet that redrives have something to add to its registers."""
 
 REPLY, RETWEET, QUOTE = KINDS = ("reply", "retweet", "quote")
 """Kinds of children, in the order of a register's counts."""
@@ -88,6 +114,9 @@ PACKED = Struct("<QQIIIIH")
 """Position, views, likes, replies, retweets, quotes, number of ``new-tweets`` registers."""
 
 _REGISTER = Struct("<QIII")
+_ADJUSTMENT = Struct("<5i")
+_ADJUSTED = 1 << 15
+"""In the number of registers: an adjustment follows, before any register."""
 
 ENGAGED = Struct("<QQII")
 """What a slice says of a tweet: first offset, offset after the last, views, how many likers."""
@@ -129,12 +158,26 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def unpack(cls, data: bytes) -> Counts:
         """Reads a cached entry."""
-        _, views, likes, replies, retweets, quotes, _ = PACKED.unpack_from(data)
+        _, views, likes, replies, retweets, quotes, number = PACKED.unpack_from(data)
+        if number & _ADJUSTED:
+            a, b, c, d, e = _ADJUSTMENT.unpack_from(data, PACKED.size)
+            likes, views = likes + a, views + b
+            replies, retweets, quotes = replies + c, retweets + d, quotes + e
         return cls(retweets, replies, likes, quotes, views)
 
 
 NOTHING = Counts()
 """Counts of a tweet that nobody touched."""
+
+
+class Adjustment(msgspec.Struct, frozen=True, gc=False):
+    """What redrives add to a tweet's registers; see :mod:`.redriven`."""
+
+    likes: int = 0
+    views: int = 0
+    replies: int = 0
+    retweets: int = 0
+    quotes: int = 0
 
 
 class Likes(msgspec.Struct, frozen=True, gc=False):
@@ -168,23 +211,35 @@ Rows: TypeAlias = Iterable[
 """Rows of ``tallies`` of one tweet: source, position, and the counts."""
 
 
-def pack(rows: Rows) -> bytes:
+def pack(rows: Rows, adjustment: Adjustment | None = None) -> bytes:
     """Returns the cache entry of a tweet, with its ``new-tweets`` registers appended.
 
     What follows the first ``PACKED.size`` bytes is taken apart by ``engagement.lua``: of each
-    register the length and text of its source, then ``<QIII``.
+    register the length and text of its source, then ``<QIII``; before them the adjustment, where
+    there is one.
+
+    Args:
+        rows: Of ``tallies``.
+        adjustment: Of a tweet that is marked, but for its views, which are among the rows.
     """
-    position = views = likes = number = 0
+    position = views = likes = number = redriven = 0
     totals = [0, 0, 0]
-    parts = [b""]
+    parts = [b"", b""]
     for source, at, row_likes, row_views, *children in rows:
         if row_likes is not None:
             position, likes, views = at, row_likes, row_views or 0
+            continue
+        if source.startswith("redriv"):
+            redriven += row_views or 0
             continue
         counts = [count or 0 for count in children]
         totals = [a + b for a, b in zip(totals, counts, strict=True)]
         parts.append(b"%c%b" % (len(source), source.encode()) + _REGISTER.pack(at, *counts))
         number += 1
+    if adjustment is not None:
+        number |= _ADJUSTED
+        a = adjustment
+        parts[1] = _ADJUSTMENT.pack(a.likes, redriven, a.replies, a.retweets, a.quotes)
     parts[0] = PACKED.pack(position, views, likes, *totals, number)
     return b"".join(parts)
 

@@ -34,6 +34,7 @@ from projections.engagement.layout import (
     ENGAGED,
     ENGAGEMENT,
     IDS_PER_QUERY,
+    MARK,
     TTL_MS,
     Likes,
     Limits,
@@ -42,6 +43,7 @@ from projections.engagement.layout import (
     packed,
 )
 from projections.engagement.lists import Lists
+from projections.engagement.redriven import Redriven
 from projections.engagement.tally import Touched, gather, recount
 from projections.keys import Keys
 from projections.positions import ARGUMENTS_PER_CALL_MAX, Effect, Positions
@@ -88,6 +90,7 @@ class Engagements:
         positions: Positions,
         limits: Limits,
         lists: Lists,
+        redriven: Redriven,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -96,6 +99,7 @@ class Engagements:
         self._positions = positions
         self._limits = limits
         self._lists = lists
+        self._redriven = redriven
 
     async def apply(self, source: str, records: Sequence[Record]) -> list[Owned]:
         """Makes records durable; returns what Redis is to be told with the position.
@@ -194,7 +198,10 @@ class Engagements:
         return command
 
     def _filled(self, cold: _Cold) -> Iterator[Owned]:
+        yield from self._redriven.forgotten(cold.marked)
         for tweet_id, register in cold.registers.items():
+            if tweet_id in cold.marked:
+                continue  # what redrives add follows from memberships that are written by now
             bucket, key = self._keys.bucket(tweet_id), (self._keys.of(COUNTS, tweet_id),)
             counts = (register.position, register.likes, register.views)
             head = ("G", *counts, TTL_MS, cold.token, cold.entry(tweet_id))
@@ -220,6 +227,8 @@ class _Cold:
         self._tallies: dict[int, list[Row]] = {tweet_id: [] for tweet_id in touched}
         self.token = token
         self.registers: dict[int, Likes] = {}
+        self.marked: set[int] = set()
+        """Tweets that redrives have something to add to."""
 
     async def load(self, store: Store, limits: Limits) -> None:
         """Reads memberships, and only then registers: a row is never ahead of its register."""
@@ -236,6 +245,8 @@ class _Cold:
         tallies = await store.execute_in(TALLIES, list(self._touched), per_query=IDS_PER_QUERY)
         for row in tallies:
             self._tallies[row[0]].append(row[1:])
+            if row[1] == MARK:
+                self.marked.add(row[0])
 
     def count(self, records: Iterable[Record]) -> None:
         """Sets the registers to what they are after the slice."""

@@ -15,12 +15,8 @@ from projections.store import Store
 from projections.versions import latest
 
 _MEMBER = "INSERT INTO {likes} (tweet_id, user_id, event_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
-_LIKED_BY = (
-    "INSERT INTO {liked_by} (tweet_id, event_id, user_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
-)
-_LIKES_OF = (
-    "INSERT INTO {likes_of} (user_id, event_id, tweet_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
-)
+LIKED_BY = "INSERT INTO {liked_by} (tweet_id, event_id, user_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+LIKES_OF = "INSERT INTO {likes_of} (user_id, event_id, tweet_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
 
 
 class Lists:
@@ -50,9 +46,9 @@ def rows_of(touched: dict[int, Touched]) -> Iterator[tuple[str, Sequence[Any]]]:
             like_id = event.event_id if type(event) is TweetLiked else 0
             yield _MEMBER, (tweet_id, user_id, like_id, at)
             if like_id:
-                yield _LIKED_BY, (tweet_id, like_id, user_id, at)
+                yield LIKED_BY, (tweet_id, like_id, user_id, at)
     for tweet_id, seen in touched.items():
         for user_id, record in seen.last.items():
             if type(record.event) is TweetLiked:
                 like_id = record.event.event_id
-                yield _LIKES_OF, (user_id, like_id, tweet_id, latest(record.offset))
+                yield LIKES_OF, (user_id, like_id, tweet_id, latest(record.offset))

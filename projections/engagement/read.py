@@ -17,11 +17,13 @@ from projections.engagement.layout import (
     COUNTS,
     ENGAGEMENT,
     IDS_PER_QUERY,
+    MARK,
     TTL_MS,
     Counts,
     pack,
 )
 from projections.engagement.likes import TALLIES
+from projections.engagement.redriven import LIKE_COLUMNS, Redriven, like_of
 from projections.keys import Keys
 from projections.listing import NEWEST, Entry, Page, read_page
 from projections.store import Row, Store
@@ -38,6 +40,7 @@ class EngagementReader:
 
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         self._store = store
+        self._redriven = Redriven(store, keys)
         self._cache = Cache(
             bus,
             keys,
@@ -78,10 +81,12 @@ class EngagementReader:
         async def standing(rows: Sequence[Row]) -> list[Entry]:
             users = list({user_id for _, user_id in rows})
             found = await self._store.execute(
-                "SELECT user_id, event_id FROM {likes} WHERE tweet_id = ? AND user_id IN ?",
+                "SELECT user_id, "
+                + LIKE_COLUMNS
+                + " FROM {likes} WHERE tweet_id = ? AND user_id IN ?",
                 (tweet_id, users),
             )
-            likes: dict[int, int] = dict(found)
+            likes = {user: like_of(*columns) for user, *columns in found}
             return [Entry(e, user, tweet_id) for e, user in rows if likes.get(user) == e]
 
         return await read_page(read, standing, below, limit)
@@ -128,19 +133,20 @@ class EngagementReader:
 
     async def _likes(self, user_id: int, tweet_ids: Iterable[int]) -> dict[int, int]:
         """Returns the event of a user's like by tweet, 0 once taken back."""
-        likes: dict[int, int] = dict(
-            await self._store.execute_in(
-                "SELECT tweet_id, event_id FROM {likes} WHERE tweet_id IN ? AND user_id = ?",
-                list(dict.fromkeys(tweet_ids)),
-                user_id,
-                per_query=IDS_PER_QUERY,
-            )
+        rows = await self._store.execute_in(
+            "SELECT tweet_id, " + LIKE_COLUMNS + " FROM {likes} WHERE tweet_id IN ? "
+            "AND user_id = ?",
+            list(dict.fromkeys(tweet_ids)),
+            user_id,
+            per_query=IDS_PER_QUERY,
         )
-        return likes
+        return {tweet: like_of(*columns) for tweet, *columns in rows}
 
     async def _load(self, ids: Sequence[int]) -> dict[int, bytes]:
         by_tweet: dict[int, list[Row]] = {tweet_id: [] for tweet_id in ids}
         rows = await self._store.execute_in(TALLIES, ids, per_query=IDS_PER_QUERY)
         for tweet_id, *row in rows:
             by_tweet[tweet_id].append(tuple(row))
-        return {tweet_id: pack(rows) for tweet_id, rows in by_tweet.items()}
+        marked = [t for t, found in by_tweet.items() if any(row[0] == MARK for row in found)]
+        adjusted = await self._redriven.adjustments(marked) if marked else {}
+        return {t: pack(found, adjusted.get(t)) for t, found in by_tweet.items()}

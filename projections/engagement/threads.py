@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from projections.engagement.layout import IDS_PER_QUERY, REPLY
+from projections.engagement.redriven import first_of
 from projections.store import Store
 
 _REPLIES = (
     "SELECT parent_id, tweet_id FROM {children} WHERE parent_id IN ? AND kind = ? AND tweet_id < ? "
     "PER PARTITION LIMIT ?"
 )
-_ANSWERED = "SELECT tweet_id, reply_to_id FROM {referrals} WHERE tweet_id IN ?"
+_ANSWERED = (
+    "SELECT tweet_id, reply_to_id, writetime(reply_to_id), redriven_reply_to_id, "
+    "writetime(redriven_reply_to_id) FROM {referrals} WHERE tweet_id IN ?"
+)
 
 
 class ThreadsReader:
@@ -49,4 +53,5 @@ class ThreadsReader:
     async def answered(self, tweet_ids: Sequence[int]) -> dict[int, int]:
         """Returns which tweet each of the tweets answered, where it answered one."""
         rows = await self._store.execute_in(_ANSWERED, tweet_ids, per_query=IDS_PER_QUERY)
-        return {tweet_id: reply_to for tweet_id, reply_to in rows if reply_to}
+        answered = ((tweet_id, first_of(*columns)) for tweet_id, *columns in rows)
+        return {tweet_id: reply_to for tweet_id, reply_to in answered if reply_to}

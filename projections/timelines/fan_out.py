@@ -47,7 +47,7 @@ from projections.timelines.tiers import Tiers
 from projections.unit import StoredUnit
 
 NAME = "fan-out"
-TOPICS = frozenset({"fan-out"})
+TOPICS = frozenset({"fan-out", "redrive"})
 
 SLICE_CHUNKS_MAX = 8
 """Chunks in one slice: what a crash repeats, and what is in memory at once."""

@@ -53,7 +53,7 @@ from projections.timelines.tiers import Tiers, View
 from projections.unit import StoredUnit
 
 NAME = "timelines"
-TOPICS = frozenset({"new-tweets", "social-graph", "user-activity"})
+TOPICS = frozenset({"new-tweets", "social-graph", "user-activity", "redrive"})
 
 PLACES_MAX = 100_000
 """Timelines whose key a worker remembers, about 250 bytes each."""
@@ -112,9 +112,9 @@ class Timelines(StoredUnit):
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice of any of the topics."""
-        if piece.topic == "new-tweets":
+        if piece.about == "new-tweets":
             effects = await self._tweets(piece)
-        elif piece.topic == "social-graph":
+        elif piece.about == "social-graph":
             effects = await self._graph_changes(piece)
         else:
             effects = self._seen(piece)

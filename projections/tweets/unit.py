@@ -31,7 +31,7 @@ from projections.tweets.layout import DELETED, TABLES, TWEET, WRITE, pack
 from projections.unit import StoredUnit
 
 NAME = "tweets"
-TOPICS = frozenset({"new-tweets"})
+TOPICS = frozenset({"new-tweets", "redrive"})
 
 ROWS_MAX = 2048
 """Rows built before they are written; a slice may hold more records than should be held twice."""

@@ -104,13 +104,13 @@ class AccountsCase(UnitCase):
         )
         keys = sorted({name.casefold() for name in _names(history)})
         names = await world.store.execute(
-            "SELECT username_key FROM {usernames} WHERE username_key IN ?", (keys,)
+            "SELECT username_key FROM {username_claims} WHERE username_key IN ?", (keys,)
         )
         return len(users) + len(pins) + len(names)
 
     def size_max(self, history: list[LogRecord]) -> int:
-        """Two rows per user and one per name."""
-        return 2 * len(_users(history)) + len({name.casefold() for name in _names(history)})
+        """Two rows per user and one per claim and release of a name."""
+        return 2 * len(_users(history)) + len(list(_names(history)))
 
 
 def _life(rng: Random, event_id: int, user_id: int) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from random import Random
 
-from events.slices import Record, Slice
+from events.slices import Origin, Record, Slice
 from events.types import Event
 from tests.oracle import LogRecord
 
@@ -44,6 +44,28 @@ def slices(history: list[LogRecord], rng: Random, longest: int) -> list[Slice]:
         queue = rng.choice(queues)
         mixed.append(queue.pop(0))
         queues = [queue for queue in queues if queue]
+    return mixed
+
+
+def redriven(history: list[LogRecord], rng: Random) -> list[Slice]:
+    """Cuts a history of which some records were dead letters, sent back one by one.
+
+    The slices of the others are mixed with those of a partition of ``redrive``, which may send a
+    record back before its neighbours were read, as in a rebuild.
+    """
+    letters: list[LogRecord] = []
+    others: list[LogRecord] = []
+    for record in history:
+        (letters if rng.random() < 0.3 else others).append(record)
+    rng.shuffle(letters)
+    pieces = slices(others, rng, 5)
+    at = sorted(rng.randrange(len(pieces) + 1) for _ in letters)
+    partition, mixed = rng.randrange(1 << 30), list(pieces)
+    for offset, (place, letter) in enumerate(zip(at, letters, strict=True)):
+        origin = Origin(letter.topic, letter.partition)
+        back = [Record(letter.offset, 0, letter.event)]
+        piece = Slice("redrive", partition, TOPIC_ID, offset, offset + 1, back, origin)
+        mixed.insert(place + offset, piece)
     return mixed
 
 

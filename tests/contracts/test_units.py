@@ -7,6 +7,7 @@ that lost its partitions, or replayed into another generation.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from random import Random
 from secrets import randbits
@@ -21,7 +22,7 @@ from tests.contracts.accounts_case import AccountsCase
 from tests.contracts.case import UnitCase, World
 from tests.contracts.collections_case import CollectionsCase
 from tests.contracts.engagement_case import ColdEngagementCase, EngagementCase
-from tests.contracts.history import TOPIC_ID, LogBuilder, slices
+from tests.contracts.history import TOPIC_ID, LogBuilder, redriven, slices
 from tests.contracts.timelines_case import TimelinesCase
 from tests.contracts.tweets_case import TweetsCase
 from tests.oracle import LogRecord
@@ -167,6 +168,62 @@ async def test_replay_into_another_generation_equals_live(
         await replayed.apply(piece)
     seen = await case.seen(world, history)
     assert seen == await case.seen(other_generation, history) == case.expected(history)
+
+
+async def test_a_redriven_record_has_the_effect_of_its_place(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    rng = Random(seed)
+    unit = await opened(case, world)
+    for piece, look in looked_after(redriven(history, Random(randbits(32)))):
+        await unit.apply(piece)
+        if rng.random() < 0.3:
+            await (await opened(case, world)).apply(piece)  # the worker died before it said so
+        if look:
+            await case.seen(world, history)
+    assert await case.seen(world, history) == case.expected(history)
+
+
+async def test_a_redrive_beside_the_worker_of_its_partition(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    pieces = redriven(history, Random(seed))
+
+    async def work(mine: list[Slice]) -> None:
+        unit = await opened(case, world)
+        for piece in mine:
+            await unit.apply(piece)
+            await unit.heartbeat()
+
+    others = [piece for piece in pieces if piece.origin is None]
+    sent = [piece for piece in pieces if piece.origin is not None]
+    await asyncio.gather(work(others), work(sent))
+    assert await case.seen(world, history) == case.expected(history)
+
+
+async def test_a_redrive_that_is_interrupted_has_one_effect(
+    case: UnitCase, seed: int, world: World
+) -> None:
+    history = history_of(case, seed)
+    unit = await opened(case, world)
+    for piece in redriven(history, Random(seed)):
+        if piece.origin is None:
+            await unit.apply(piece)
+            continue
+        for calls in range(CALLS_MAX):
+            failing = FailingStore(world.store, calls)
+            other = await opened(case, world.with_store(failing))
+            failing.armed = True
+            try:
+                await other.apply(piece)
+            except RetryableError:
+                continue
+            break
+        else:
+            pytest.fail("never came through")
+    assert await case.seen(world, history) == case.expected(history)
 
 
 async def test_state_is_bounded_by_what_it_is_about(

@@ -31,7 +31,7 @@ class ToyDecoder:
     """Reads 8 bytes as a number; anything else can never be decoded."""
 
     async def decode_batch(
-        self, values: Sequence[bytes | None], topic: str | None = None
+        self, values: Sequence[bytes | None], topic: str | None = None, *, anew: bool = False
     ) -> Decoded:
         events: list[Event | None] = []
         failures = []

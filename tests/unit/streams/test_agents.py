@@ -148,7 +148,9 @@ async def test_an_engine_that_is_away_keeps_the_slice_in_its_place(rig: Rig) -> 
 async def test_a_registry_that_is_away_makes_no_dead_letter(rig: Rig) -> None:
     decode, fails = rig.decoder.decode_batch, [RegistryUnavailable("away")] * 3
 
-    async def decode_batch(values: Any, topic: str | None = None) -> Any:
+    async def decode_batch(
+        values: Sequence[bytes | None], topic: str | None = None, *, anew: bool = False
+    ) -> Any:
         if fails:
             raise fails.pop()
         return await decode(values, topic)
