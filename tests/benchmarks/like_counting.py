@@ -176,7 +176,9 @@ async def in_process(on: Engines, codec: Codec, count: int, tweets: int) -> list
 async def fill(bootstrap: str, topic: str, codec: Codec, events: Sequence[Event]) -> None:
     """Makes the topic and appends the events, a tweet's all to one partition."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for created in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
+    redrive = topic.removesuffix("engagements") + "redrive"  # a worker waits for it
+    made = [NewTopic(topic, PARTITIONS, 1), NewTopic(redrive, 1, 1)]
+    for created in admin.create_topics(made).values():
         created.result()
     producer = Producer(
         {"bootstrap.servers": bootstrap, "linger.ms": 50, "compression.type": "lz4", "acks": "all"}

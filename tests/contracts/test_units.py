@@ -8,7 +8,7 @@ that lost its partitions, or replayed into another generation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from secrets import randbits
 from typing import Any
@@ -283,6 +283,9 @@ class FailingStore(Store):
 
     async def create(self, name: str, ddl: str) -> None:
         await self._inner.create(name, ddl)
+
+    async def add_columns(self, name: str, columns: Mapping[str, str]) -> None:
+        await self._inner.add_columns(name, columns)
 
     async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
         if self._fails():

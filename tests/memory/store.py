@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from projections.store import Row, Store
@@ -86,6 +86,9 @@ class MemoryStore(Store):
 
     async def create(self, name: str, ddl: str) -> None:
         self._database.create(self.table(name), ddl)
+
+    async def add_columns(self, name: str, columns: Mapping[str, str]) -> None:
+        """Every table is made as of now, with all its columns."""
 
     async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
         await self._line.pause()
