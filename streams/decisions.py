@@ -16,6 +16,11 @@ is younger than ``FRESH_SECONDS`` needs no look; before any other the end of ``r
 for, and what is new there is read first. Live traffic therefore costs nothing, and a rebuild a
 request of the broker for each slice.
 
+A worker may die after a letter is in its topic and before its position is past the record. Whoever
+reads the record again leaves it to the letter, even if it could be decoded by then: else it would
+be applied, and an operator could send it back as well. So the last ``LETTERS_MAX`` letters are
+looked through as a worker starts, for those of its own generation.
+
 Bounded by: about 200 bytes of memory for each record that was ever decided upon for the unit.
 """
 
@@ -28,14 +33,20 @@ from typing import NamedTuple, Protocol
 from events.codec import Decoded
 from events.ranges import Raw
 from events.types import Event, LetterDiscarded, RedriveRequested
+from streams.settings import WorkerSettings
 
 REDRIVE = "redrive"
+DEAD_LETTERS = "dead-letters"
 
 DECIDED_AFTER_SECONDS = 3.0
 """Age of a record from which on it may be decided upon."""
 
 FRESH_SECONDS = 1.0
 """Age of a record up to which it cannot have been; the rest is for clocks that differ."""
+
+LETTERS_MAX = 5_000
+"""Letters of one partition of ``dead-letters`` that are looked through: those since the worker that
+is gone buried its last slice, with what other units buried meanwhile."""
 
 Decision = RedriveRequested | LetterDiscarded
 
@@ -97,27 +108,40 @@ class Folded:
         return self._by_source.get((topic, partition), ())
 
 
+class _Either:
+    """The offsets in one of two."""
+
+    def __init__(self, one: Container[int], other: Container[int]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, offset: object) -> bool:
+        return offset in self._one or offset in self._other
+
+
 class Decisions:
     """One unit's decisions, kept up with the log.
 
     Args:
         unit: Whose.
-        topic: Name of ``redrive`` on the broker.
-        log: Reads it.
-        decoder: Decodes it.
+        settings: Names topics, and the group that stands for the generation.
+        log: Reads the topics.
+        decoder: Decodes decisions.
     """
 
-    def __init__(self, unit: str, topic: str, log: Reads, decoder: Decoder) -> None:
+    def __init__(self, unit: str, settings: WorkerSettings, log: Reads, decoder: Decoder) -> None:
         self._unit = unit
-        self._topic = topic
+        self._group = settings.group
+        self._topic = settings.physical(REDRIVE)
+        self._letters_topic = settings.physical(DEAD_LETTERS)
         self._log = log
         self._decoder = decoder
+        self._buried: dict[tuple[str, int], set[int]] = {}
         self._next: dict[int, int] = {}
         self._folded = Folded()
         self._loaded = False
 
     async def about(self, topic: str, partition: int, oldest_ms: int) -> Container[int]:
-        """Returns the offsets of a partition that are decided upon.
+        """Returns the offsets of a partition that are not to be applied from there.
 
         Args:
             topic: Logical name.
@@ -129,7 +153,8 @@ class Decisions:
         """
         if not self._loaded or time.time() - oldest_ms / 1000 > FRESH_SECONDS:
             await self.refresh()
-        return self._folded.of(topic, partition)
+        decided, buried = self._folded.of(topic, partition), self._buried.get((topic, partition))
+        return decided if buried is None else _Either(decided, buried)
 
     async def counting(
         self, partition: int, decisions: Sequence[tuple[int, Event]]
@@ -159,4 +184,23 @@ class Decisions:
                     if isinstance(event, Decision) and event.unit == self._unit:
                         self._folded.add(partition, raw.offset, event)
                 self._next[partition] = found[-1].offset + 1 if found else high
-        self._loaded = True
+        if not self._loaded:
+            await self._read_letters()
+            self._loaded = True
+
+    async def _read_letters(self) -> None:
+        bounds = await self._log.bounds(self._letters_topic)
+        for partition, (low, high) in bounds.items():
+            at = max(low, high - LETTERS_MAX)
+            while at < high:
+                found = await self._log.read(self._letters_topic, partition, at, high)
+                for raw in found:
+                    self._own(dict(raw.headers))
+                at = found[-1].offset + 1 if found else high
+
+    def _own(self, headers: dict[str, bytes]) -> None:
+        mine = {"dl_unit": self._unit, "dl_group": self._group}
+        if any(headers.get(name) != value.encode() for name, value in mine.items()):
+            return
+        source = (headers["dl_topic"].decode(), int(headers["dl_partition"]))
+        self._buried.setdefault(source, set()).add(int(headers["dl_offset"]))

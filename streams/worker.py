@@ -30,7 +30,7 @@ from streams import topology
 from streams.activity import Activity
 from streams.agents import SliceLoop
 from streams.dead_letters import DeadLetters
-from streams.decisions import REDRIVE, Decisions, Decoder
+from streams.decisions import DEAD_LETTERS, REDRIVE, Decisions, Decoder
 from streams.errors import Defect, OperatorNeeded, Restart, Stopping, WorkerEnded
 from streams.metrics import Metrics
 from streams.quiet import quieten
@@ -44,7 +44,6 @@ from streams.watchdog import Progress, Watchdog, end_process
 logger = logging.getLogger(__name__)
 
 OBSERVE_SECONDS = 1.0
-DEAD_LETTERS_TOPIC = "dead-letters"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _assemble(
     loop = SliceLoop(
         unit,
         decoder,
-        DeadLetters(settings.kafka_bootstrap, settings.physical(DEAD_LETTERS_TOPIC)),
+        DeadLetters(settings.kafka_bootstrap, settings.physical(DEAD_LETTERS)),
         resume.ids,
         settings,
         persistence,
@@ -136,7 +135,7 @@ def _redrives(settings: WorkerSettings, unit: Unit, decoder: Decoder) -> Redrive
     if REDRIVE not in unit.topics:
         return None
     log = Ranges(settings.kafka_bootstrap)
-    decisions = Decisions(unit.name, settings.physical(REDRIVE), log, decoder)
+    decisions = Decisions(unit.name, settings, log, decoder)
     return Redrives(unit.name, unit.topics, decisions, log, decoder, settings)
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "import": "infra.cli.importing",
     "events": "infra.cli.events",
     "diff": "infra.cli.diff",
+    "dead-letters": "infra.cli.dead_letters",
 }
 
 
