@@ -20,7 +20,7 @@ from projections.base import RetryableError
 from tests.faults.clients import Told, median, of
 from tests.faults.figures import Figures, record
 from tests.faults.outcomes import check_outcomes, sent_again, until_well
-from tests.faults.recovery import RESUME_S_MAX
+from tests.faults.recovery import resume_s_max
 from tests.faults.town import Town, taken_for_absent
 from tests.faults.world import CONVERGE_S_MAX
 
@@ -32,7 +32,7 @@ READING = ("home", "tweet", "user")
 
 @dataclass(frozen=True)
 class Passage:
-    """What clients were told.
+    """What clients were told who were not deactivated by the population.
 
     Attributes:
         during: What was asked while the harm lasted.
@@ -45,19 +45,16 @@ class Passage:
     usual: float
 
 
-async def passage(
-    town: Town, name: str, harm: Callable[[], Awaitable[str]], *, late_s: float = 0.0
-) -> Passage:
+async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> Passage:
     """Does harm under traffic, and checks what must hold whatever it was.
 
     Args:
         town: The system.
         name: Of the row in the table.
         harm: Returns when its cause is gone, with words for the table.
-        late_s: Seconds that recovery may take beyond what is promised, and why is said there.
     """
     here, clients = town.here, town.clients
-    chance = random.Random(f"{town.seed} {name}")
+    chance, bound = random.Random(f"{town.seed} {name}"), await resume_s_max()
     async with clients.running(name):
         await clients.until_told(READS, POSTS, time.monotonic())
         traffic = asyncio.create_task(here.traffic(EVENTS, rate=RATE))
@@ -96,11 +93,12 @@ async def passage(
         more=more,
     )
     record(figures)
-    assert max(well, applied) - over <= RESUME_S_MAX + late_s, figures
+    assert max(well, applied) - over <= max(bound, await resume_s_max()), figures
     before = [one for one in of(clients.told, *READING) if one.ended < began]
+    seen = [one for one in clients.told if one.user not in left]
     return Passage(
-        [one for one in clients.told if began <= one.began < over],
-        [one for one in clients.told if one.began >= well],
+        [one for one in seen if began <= one.began < over],
+        [one for one in seen if one.began >= well],
         median(before),
     )
 

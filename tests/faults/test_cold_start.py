@@ -7,6 +7,7 @@ is in the log; the bound of each is what the code says of itself (``projections.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ pytestmark = [
 SEED = 90
 EVENTS = 2_500
 READERS = 2_000
+READS = 200
+AT_ONCE = 8
+POPULAR = 5
 
 
 @dataclass
@@ -152,3 +156,27 @@ async def test_many_cold_timelines_at_once(cold: Readers) -> None:
     for user, page in zip(cold.users, found, strict=True):
         if not isinstance(page, Overloaded):
             assert page.tweets == before[user].tweets
+
+
+async def test_what_is_read_most_comes_back_first(cold: Readers) -> None:
+    """An emptied Redis is filled by readers alone: nothing comes back that nobody asks for."""
+    chance, users = random.Random(SEED), cold.users
+    weights = [1 / rank for rank in range(1, len(users) + 1)]
+    asked = chance.choices(users, weights, k=READS)
+    before = {user: await cold.homes.page(user, None, 20) for user in set(asked)}
+    await cold.forget("timelines", HOME, users)
+    cost = 0
+    for at in range(0, READS, AT_ONCE):
+        some = asked[at : at + AT_ONCE]
+        statements, pages = await cold.cost(
+            [lambda user=user: cold.homes.page(user, None, 20) for user in some]  # type: ignore[misc]
+        )
+        cost += statements
+        assert [page.tweets for page in pages] == [before[user].tweets for user in some]
+    keys = cold.on.keys("timelines")
+    there = await cold.here.on.bus.calls_strict([("EXISTS", keys.of(HOME, user)) for user in users])
+    back = {user for user, exists in zip(users, there, strict=True) if exists}
+    assert back == set(asked)
+    assert set(users[:POPULAR]) <= back
+    more = f"{READS} reads of {len(back)} timelines, {cost} statements; no other came back"
+    told("all home timelines: the most read first", more)
