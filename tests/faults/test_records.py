@@ -88,6 +88,7 @@ async def test_what_cannot_be_read(
     record(Figures(name, seed, seconds, events, compared, more=more))
 
 
+@pytest.mark.long
 async def test_a_producer_that_repeats(settings: Settings, tmp_path: Path, seed: int) -> None:
     """The control is the oracle: it is fed with each event once."""
     repeating: list[Repeating] = []
@@ -137,6 +138,7 @@ def append_poison(here: World, chance: random.Random, good: dict[str, bytes]) ->
             "unknown schema": b"\0" + UNKNOWN_SCHEMA + chance.randbytes(50),
             "another topic's": other,
             "tombstone": None,
+            "huge": b"\x01" + chance.randbytes(BROKER_BYTES_MAX - 1_000),
         }
         for kind in chance.sample(sorted(kinds), len(kinds)):
             place = appended_at(producer, here, topic, chance, kinds[kind])

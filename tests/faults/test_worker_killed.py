@@ -15,7 +15,7 @@ from tests.faults.recovery import RESUME_S_MAX, Ended, resume_s_max, until_apply
 from tests.faults.world import world
 
 EVENTS = 6_000
-KILLS = 4
+KILLS = 3
 
 
 @pytest.mark.engines

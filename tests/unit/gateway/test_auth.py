@@ -107,6 +107,14 @@ def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> No
     assert refused.value.status == 401
 
 
+def test_a_clock_behind_the_signers_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens(KEY)
+    header = f"Bearer {tokens.issue(7)}"
+    earlier = time.time() - 3_600
+    monkeypatch.setattr(time, "time", lambda: earlier)
+    assert tokens.caller(header, Access.READ) == 7
+
+
 def test_verified_tokens_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "TOKENS_REMEMBERED_MAX", 4)
     tokens = Tokens(KEY)
