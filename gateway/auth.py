@@ -130,7 +130,7 @@ class Tokens:
             raise unauthorized("Send a token: Authorization: Bearer TOKEN.")
         try:
             claims = jwt.decode(token.strip(), self._key, algorithms=[ALGORITHM]).claims
-            # Not ``iat``: of two machines one's clock is behind, and would refuse what was just signed.
+            # Not ``iat``: a clock behind the signer's would refuse what was just signed.
             self._claims.validate({name: held for name, held in claims.items() if name != "iat"})
         except (JoseError, ValueError) as error:
             raise _refused() from error
