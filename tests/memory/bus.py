@@ -24,6 +24,10 @@ class MemoryBus(RedisBus):
         self._redis = redis
         self._line = line or Line()
 
+    def move(self, redis: Redis) -> None:
+        """Goes over to another server."""
+        self._redis = redis
+
     async def calls(self, commands: Sequence[Command]) -> list[Reply]:
         if not commands:
             return []

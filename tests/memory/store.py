@@ -84,6 +84,10 @@ class MemoryStore(Store):
         self.generation = generation
         self._line = line or Line()
 
+    def move(self, database: Database) -> None:
+        """Goes over to another engine."""
+        self._database = database
+
     async def create(self, name: str, ddl: str) -> None:
         self._database.create(self.table(name), ddl)
 

@@ -1,0 +1,274 @@
+"""A Murmuration in memory, and what can be done to it and to its engines.
+
+Keeps true: whatever was done, :meth:`Town.settle` brings it to lag zero, every worker having said
+so to every bucket. Then every read has one right answer (:meth:`Town.differences`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Any, NamedTuple
+from unittest import mock
+
+import msgspec
+
+from projections import positions
+from projections.base import RetryableError
+from projections.engagement import likes
+from projections.engagement.layout import Limits
+from projections.timelines import authors, chunks, fan_out, keeper
+from tests.memory.line import Crashed
+from tests.memory.redis import Snapshot
+from tests.model.compare import Comparison
+from tests.model.life import Life
+from tests.model.processes import UNITS, Engines, Worker, mixed
+from tests.model.processes import keeper as made_keeper
+from tests.model.reader import MemoryGateway
+from tests.oracle import Oracle
+
+ROUNDS_MAX = 60
+GATEWAYS = 2
+INTERNAL_ERROR = 500
+SLICE_MAX = 1000
+
+_gateways: list[MemoryGateway] = []
+
+
+@contextmanager
+def small_bounds() -> Iterator[None]:
+    """Lets five people reach what takes thousands: chunks that grow, calls that are cut."""
+    with (
+        mock.patch.object(chunks, "CHUNK_FOLLOWERS", 1),
+        mock.patch.object(chunks, "CHUNK_FOLLOWERS_MAX", 2),
+        mock.patch.object(keeper, "CHUNK_FOLLOWERS_MAX", 2),
+        mock.patch.object(keeper, "POLL_SECONDS", 0),
+        mock.patch.object(fan_out, "BACKFILL_TWEETS", 3),
+        mock.patch.object(authors, "FIRST_ROUND_ROWS", 4),
+        mock.patch.object(authors, "ROWS_PER_AUTHOR_MAX", 4),
+        mock.patch.object(positions, "ARGUMENTS_PER_CALL_MAX", 6),
+        mock.patch.object(likes, "ARGUMENTS_PER_CALL_MAX", 6),
+    ):
+        yield
+
+
+class Move(NamedTuple):
+    """A worker takes its next slice, of a partition, so long at most.
+
+    ``breaks`` cuts it off after so many operations: for good if even, for once if odd; None does
+    not.
+    """
+
+    worker: int
+    partition: int
+    longest: int
+    breaks: int | None
+
+
+class Town:
+    """Everything at hand.
+
+    Args:
+        members: Worker processes of each unit, which share its partitions.
+        limits: Of the membership that engagement keeps in Redis.
+    """
+
+    def __init__(self, members: int = 1, limits: Limits | None = None) -> None:
+        self.on = Engines(limits=limits or Limits())
+        self.life = Life(self.on.log.append)
+        self.workers = [
+            Worker(self.on, unit, share=(member, members))
+            for unit in UNITS
+            for member in range(members)
+        ]
+        self.zombies: list[Worker] = []
+        self.since: dict[int, tuple[str, int]] = {}
+        self.compared = 0
+        self._snapshot: Snapshot | None = None
+        while len(_gateways) < GATEWAYS:
+            _gateways.append(MemoryGateway(self.on))
+        for gateway in _gateways:
+            gateway.process.move(self.on)
+
+    async def begin(self) -> None:
+        """Starts the workers."""
+        for worker in self.workers:
+            await worker.start()
+
+    # --- workers ---
+
+    def worker(self, number: int) -> Worker:
+        return self.workers[number % len(self.workers)]
+
+    async def move(self, move: Move) -> None:
+        """One worker goes one slice on; who is killed is started again."""
+        worker = self.worker(move.worker)
+        behind = worker.lags
+        piece = worker.next(behind[move.partition % len(behind)], move.longest) if behind else None
+        if piece is None:
+            return
+        line = worker.process.line
+        if move.breaks is not None:
+            line.breaks_after(move.breaks // 2, kills=move.breaks % 2 == 0)
+        lives = await worker.apply(piece)
+        line.mend()
+        if not lives:
+            await worker.restart()
+
+    async def together(
+        self, moves: Sequence[Move], reads: Sequence[tuple[int, int, int]], seed: int
+    ) -> None:
+        """Moves and reads side by side, mixed by a seed; those of one worker in order."""
+        chance = Random(seed)
+        by_worker: dict[int, list[Move]] = {}
+        for move in moves:
+            by_worker.setdefault(move.worker % len(self.workers), []).append(move)
+
+        async def one_after_another(found: list[Move]) -> None:
+            for move in found:
+                mixed(chance, self.worker(move.worker).process)
+                await self.move(move)
+
+        processes = [gateway.process for gateway in _gateways]
+        mixed(chance, *processes)
+        await asyncio.gather(
+            *(one_after_another(found) for found in by_worker.values()),
+            *(self.read(*read) for read in reads),
+        )
+        mixed(None, *processes, *(worker.process for worker in self.workers))
+
+    def depose(self, number: int) -> None:
+        """A worker's partitions go to another process, which it does not know of yet."""
+        old = self.worker(number)
+        old.depose()
+        self.zombies.append(old)
+        self.workers[self.workers.index(old)] = old.successor()
+
+    async def successors_start(self) -> None:
+        """Those who took over find out where to begin."""
+        for worker in self.workers:
+            if not worker.at:
+                await worker.start()
+
+    async def zombie(self, number: int, partition: int, longest: int) -> None:
+        """One who lost its partitions goes on with what it had fetched."""
+        if not self.zombies:
+            return
+        zombie = self.zombies[number % len(self.zombies)]
+        source = zombie.sources[partition % len(zombie.sources)]
+        piece = zombie.next(source, longest)
+        lives = await zombie.beat() if piece is None else await zombie.apply(piece)
+        if not lives:
+            self.zombies.remove(zombie)
+
+    async def again(self, number: int, partition: int, back: int, longest: int) -> None:
+        """A slice of long ago comes again, in another cut."""
+        worker = self.worker(number)
+        source = worker.sources[partition % len(worker.sources)]
+        at = worker.at[source]
+        piece = self.on.log.slice(source, max(0, at - back), longest, at)
+        if piece is not None and not await worker.apply(piece):
+            await worker.restart()
+
+    async def settle(self) -> None:
+        """Returns at lag zero, every bucket having been told."""
+        for _ in range(ROUNDS_MAX):
+            if not [worker.name for worker in self.workers if await self._round(worker)]:
+                return
+        raise AssertionError("the workers never come to an end")
+
+    async def _round(self, worker: Worker) -> bool:
+        """Returns whether there was anything to do."""
+        busy = False
+        for source in worker.sources:
+            while (piece := worker.next(source, SLICE_MAX)) is not None:
+                busy = True
+                if not await worker.apply(piece):
+                    await worker.restart()
+                    return True
+        if not await worker.beat():
+            await worker.restart()
+            return True
+        return busy
+
+    # --- tiers ---
+
+    async def keep(self, act: int, author: int, breaks: int | None) -> None:
+        """A keeper surveys, promotes or demotes, while the workers go on; or dies of it."""
+        process, at_work = made_keeper(self.on)
+        work: Coroutine[Any, Any, None] = [
+            lambda: at_work.survey(),
+            lambda: at_work.promote({author}),
+            lambda: at_work.demote([author]),
+        ][act % 3]()
+        if breaks is not None:
+            process.line.breaks_after(breaks // 2, kills=breaks % 2 == 0)
+        task = asyncio.create_task(work)
+        for _ in range(ROUNDS_MAX):
+            await asyncio.wait({task}, timeout=0)
+            if task.done():
+                break
+            await self.settle()
+        assert task.done(), "the keeper never comes to an end"
+        try:
+            task.result()
+        except (Crashed, RetryableError):
+            return
+
+    # --- engines ---
+
+    def remember(self) -> None:
+        """What Redis holds now is what it may go back to."""
+        self._snapshot = self.on.redis.snapshot()
+
+    def forget(self, lost: Callable[[bytes], bool]) -> None:
+        """Redis goes back to what is remembered, of those keys; it forgets them if nothing is."""
+        past = self._snapshot or Snapshot({}, {})
+        self.on.redis.restore(past, lost)
+
+    # --- readers ---
+
+    async def read(self, reader: int, what: int, breaks: int) -> None:
+        """Somebody reads something, perhaps by a gateway that is cut off in the middle."""
+        user, gateway = self.life.user(reader), _gateways[(reader + what) % GATEWAYS]
+        post = self.life.post_of(what // 8)
+        other = self.life.user(what // 8)
+        subject = post.tweet_id if post is not None else 0
+        path = (
+            "/api/timeline/home",
+            "/api/timeline/home",
+            f"/api/users/{other}/tweets",
+            f"/api/tweets/{subject}",
+            f"/api/users/{other}",
+            f"/api/tweets/{subject}/conversation",
+            f"/api/users/{user}/mentions",
+            f"/api/users/{other}/lists",
+        )[what % 8]
+        if self.life.lists and what % 8 == 7:
+            path = f"/api/lists/{self.life.lists[what // 8 % len(self.life.lists)][0]}/tweets"
+        line = gateway.process.line
+        if breaks:
+            line.breaks_after(breaks - 1, kills=False)
+        status, body = await gateway.get(user, path, count=3)
+        line.mend()
+        assert status != INTERNAL_ERROR, (path, body)
+        if path == "/api/timeline/home" and status == 200:
+            page = msgspec.json.decode(body)
+            if page["data"]:
+                cursor = page["meta"]["newest_cursor"]
+                self.since[user] = (cursor, int(page["data"][0]["id"]))
+
+    async def differences(self) -> list[str]:
+        """Compares every read of every user with the oracle; at lag zero there are none."""
+        comparison = Comparison(Oracle(self.on.log.records()), self._get)
+        await comparison.all(self.since)
+        self.compared += comparison.compared
+        return comparison.differences
+
+    async def _get(self, user: int, path: str, **query: object) -> tuple[int, bytes]:
+        gateway = _gateways[(user + len(path)) % GATEWAYS]
+        status, body = await gateway.get(user, path, **query)
+        assert status != INTERNAL_ERROR, (path, body)
+        return status, body
