@@ -8,13 +8,15 @@ STAMP := $(VENV)/.installed
 TESTS ?=
 BENCH ?=
 FIGURES := $(VENV)/figures.jsonl
+RUNS ?=
+SEED ?=
 
 # The first of these that is new enough and can make virtual environments.
 CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults bench check format clean
+.PHONY: help install demo test faults model bench check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ faults: install ## Run every fault test, and write what it measured into docs/re
 	MURMUR_TEST_FIGURES=$(FIGURES) $(BIN)/python -m pytest -m "fault" $(TESTS); status=$$?; \
 	$(BIN)/python -m tests.faults.figures $(FIGURES) docs/reliability.md $(if $(TESTS),,--whole); \
 	exit $$status
+
+model: install ## Compare 1,000 random runs in memory with the oracle (RUNS=n, SEED=n repeats a lot)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.model $(RUNS:%=--runs %) $(SEED:%=--seed %)
 
 bench: install ## Run the benchmarks (BENCH=name for one, BENCH_JSON=path for a file)
 	@$(BIN)/python -m tests.benchmarks $(BENCH)

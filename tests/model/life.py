@@ -65,12 +65,13 @@ class Life:
     """Makes events of acts.
 
     Args:
-        append: Appends an event to the log.
+        append: Appends an event to the log, after so many offsets without a record.
     """
 
-    def __init__(self, append: Callable[[Event], None]) -> None:
+    def __init__(self, append: Callable[[Event, int], None]) -> None:
         self._append = append
         self._minted = 0
+        self._gap = 0
         self._late = 0
         self.people = [FIRST_USER + 7919 * number for number in range(PEOPLE)]
         self.posts: list[TweetPosted] = []
@@ -79,6 +80,7 @@ class Life:
 
     def act(self, act: Act) -> None:
         """Does one act; one that needs something that is not there yet does nothing."""
+        self._gap = int(act.odd % 5 == 4)
         _ACTS[act.kind](self, act)
 
     def say(self, kind: type[Event], **fields: Any) -> int:
@@ -86,8 +88,13 @@ class Life:
         event_id = fields.pop("event_id", 0) or self.mint(0)
         event = kind(event_id=event_id, occurred_at=self._minted, **fields)
         self.said.append(event)
-        self._append(event)
+        self._append(event, self._gap)
         return event_id
+
+    def repeat(self, number: int) -> None:
+        """Appends what was said before anew, the last by 0: a producer's duplicate."""
+        if self.said:
+            self._append(self.said[-1 - number % len(self.said)], self._gap)
 
     def mint(self, odd: int) -> int:
         """Returns an id: the highest yet or, by ``odd``, of a producer that was held up a while."""
@@ -258,15 +265,11 @@ def _about_list(life: Life, act: Act) -> None:
 def _enlist(life: Life, act: Act) -> None:
     if life.lists:
         list_id, owner = life.lists[act.what % len(life.lists)]
-        life.say(
-            ListMemberAdded, list_id=list_id, user_id=owner, member_id=life.user(act.whom)
-        )
+        life.say(ListMemberAdded, list_id=list_id, user_id=owner, member_id=life.user(act.whom))
 
 
 def _again(life: Life, act: Act) -> None:
-    """A producer's duplicate, perhaps long after."""
-    if life.said:
-        life._append(life.said[-1 - act.what % len(life.said)])
+    life.repeat(act.what)
 
 
 _ACTS: dict[str, Callable[[Life, Act], None]] = {

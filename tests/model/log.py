@@ -92,7 +92,9 @@ class Appending:
     async def ends(self, topic: str) -> dict[str, int]:
         await self._line.pause()
         sources = self._log.sources(frozenset({topic}))
-        return {f"{topic}/{partition}": self._log.end((topic, partition)) for _, partition in sources}
+        return {
+            f"{topic}/{partition}": self._log.end((topic, partition)) for _, partition in sources
+        }
 
     async def close(self) -> None:
         """Holds nothing."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from projections.engagement.layout import Limits
 from tests.memory.redis import Redis
@@ -56,12 +56,11 @@ class Murmuration(RuleBasedStateMachine):
         self._closing = ExitStack()
         self._closing.enter_context(small_bounds())
         self._loop = asyncio.new_event_loop()
-        self.town = Town()
+        self.town: Town
         self._steps = 0
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs something to its end."""
-        self._steps += 1
         return self._loop.run_until_complete(work)
 
     # --- the beginning ---
@@ -90,6 +89,11 @@ class Murmuration(RuleBasedStateMachine):
             for user in range(PEOPLE):
                 await self.town.read(user, 0, 0)
 
+    @invariant()
+    def a_step_was_done(self) -> None:
+        """Counts."""
+        self._steps += 1
+
     # --- people ---
 
     @rule(acts=_acts)
@@ -116,9 +120,7 @@ class Murmuration(RuleBasedStateMachine):
             await self.town.move(move)
 
     @rule(moves=_moves, reads=_reads, seed=st.integers(0, 1 << 16))
-    def all_at_once(
-        self, moves: list[Move], reads: list[tuple[int, int, int]], seed: int
-    ) -> None:
+    def all_at_once(self, moves: list[Move], reads: list[tuple[int, int, int]], seed: int) -> None:
         """Workers and readers side by side."""
         self.run(self.town.together(moves, reads, seed))
 

@@ -124,9 +124,7 @@ def _collections(of: Process, _limits: Limits) -> Unit:
 
 
 _MADE: dict[str, Callable[[Process, Limits], Unit]] = dict(
-    zip(
-        UNITS, (_accounts, _tweets, _timelines, _fan_out, _engagement, _collections), strict=True
-    )
+    zip(UNITS, (_accounts, _tweets, _timelines, _fan_out, _engagement, _collections), strict=True)
 )
 
 

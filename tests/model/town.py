@@ -198,11 +198,14 @@ class Town:
     async def keep(self, act: int, author: int, breaks: int | None) -> None:
         """A keeper surveys, promotes or demotes, while the workers go on; or dies of it."""
         process, at_work = made_keeper(self.on)
-        work: Coroutine[Any, Any, None] = [
-            lambda: at_work.survey(),
-            lambda: at_work.promote({author}),
-            lambda: at_work.demote([author]),
-        ][act % 3]()
+        work: Coroutine[Any, Any, None]
+        match act % 3:
+            case 0:
+                work = at_work.survey()
+            case 1:
+                work = at_work.promote({author})
+            case _:
+                work = at_work.demote([author])
         if breaks is not None:
             process.line.breaks_after(breaks // 2, kills=breaks % 2 == 0)
         task = asyncio.create_task(work)
