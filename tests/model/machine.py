@@ -156,9 +156,9 @@ class Murmuration(RuleBasedStateMachine):
         """Lag zero."""
         self.run(self.town.settle())
 
-    @rule(act=st.integers(0, 2), author=_who, breaks=_breaks)
+    @rule(act=st.integers(0, 4), author=_who, breaks=_breaks)
     def tiers_change(self, act: int, author: int, breaks: int | None) -> None:
-        """A keeper surveys, promotes or demotes."""
+        """A keeper surveys, promotes or demotes, or everybody is pulled or pushed again."""
         self.run(self.town.keep(act, self.town.life.user(author), breaks))
 
     # --- readers ---

@@ -20,11 +20,12 @@ from projections.base import RetryableError
 from projections.engagement import likes
 from projections.engagement.layout import Limits
 from projections.timelines import authors, chunks, fan_out, keeper
+from projections.timelines.tiers import Tiers
 from tests.memory.line import Crashed
 from tests.memory.redis import Snapshot
 from tests.model.compare import Comparison
 from tests.model.life import Life
-from tests.model.processes import UNITS, Engines, Worker, mixed
+from tests.model.processes import BUCKETS, UNITS, Engines, Worker, mixed
 from tests.model.processes import keeper as made_keeper
 from tests.model.reader import MemoryGateway
 from tests.oracle import Oracle
@@ -65,6 +66,10 @@ class Move(NamedTuple):
     partition: int
     longest: int
     breaks: int | None
+
+
+async def _done(work: Coroutine[Any, Any, bool]) -> None:
+    await work
 
 
 class Town:
@@ -196,16 +201,22 @@ class Town:
     # --- tiers ---
 
     async def keep(self, act: int, author: int, breaks: int | None) -> None:
-        """A keeper surveys, promotes or demotes, while the workers go on; or dies of it."""
+        """A keeper surveys, promotes or demotes, or everybody is pulled or pushed again.
+
+        The workers go on meanwhile. It may be cut off in the middle.
+        """
         process, at_work = made_keeper(self.on)
         work: Coroutine[Any, Any, None]
-        match act % 3:
+        match act % 5:
             case 0:
                 work = at_work.survey()
             case 1:
                 work = at_work.promote({author})
-            case _:
+            case 2:
                 work = at_work.demote([author])
+            case pulled:
+                tiers = Tiers(process.bus, process.store, process.keys("timelines"))
+                work = _done(tiers.pull_only(pulled == 3))
         if breaks is not None:
             process.line.breaks_after(breaks // 2, kills=breaks % 2 == 0)
         task = asyncio.create_task(work)
@@ -223,8 +234,18 @@ class Town:
     # --- engines ---
 
     def remember(self) -> None:
-        """What Redis holds now is what it may go back to."""
-        self._snapshot = self.on.redis.snapshot()
+        """What Redis holds now is what it may go back to.
+
+        Not a moment in which a bucket was empty and no worker had begun it again: what readers
+        filled by then is what `projections.positions` says it cannot tell from what is right.
+        """
+        redis = self.on.redis
+        if all(
+            worker.process.keys(worker.name).positions(bucket) in redis.values
+            for worker in self.workers
+            for bucket in range(BUCKETS)
+        ):
+            self._snapshot = redis.snapshot()
 
     def forget(self, lost: Callable[[bytes], bool]) -> None:
         """Redis goes back to what is remembered, of those keys; it forgets them if nothing is."""
