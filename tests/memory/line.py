@@ -13,7 +13,8 @@ from random import Random
 
 from projections.base import RetryableError
 
-PAUSES_MAX = 3
+PAUSES = (0, 0, 1, 1, 2, 2, 3, 5, 20)
+"""Turns of the event loop that a request takes; who is held up for long meets what others did."""
 
 
 class Crashed(Exception):
@@ -44,7 +45,7 @@ class Line:
     async def pause(self) -> None:
         """Takes time."""
         if self.chance is not None:
-            for _ in range(self.chance.randrange(PAUSES_MAX)):
+            for _ in range(self.chance.choice(PAUSES)):
                 await asyncio.sleep(0)
 
     def admit(self, operations: int) -> int:

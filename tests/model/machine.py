@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from math import prod
+from random import Random
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,26 +19,49 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from projections.engagement.layout import Limits
 from tests.memory.redis import Redis
 from tests.model.life import KINDS, OFTEN, PEOPLE, Act
-from tests.model.town import Move, Town, small_bounds
+from tests.model.town import Move, Read, Town, small_bounds
+
+T = TypeVar("T")
+
+FOLLOWS = 0.4
+"""Share of pairs of whom one follows the other from the beginning; nobody does by the seed 0."""
 
 SHOWN_MAX = 5
 """Differences that are told; the first is what matters."""
 
 _small = st.integers(0, 15)
 _who = st.integers(0, PEOPLE - 1)
-_acts = st.lists(
-    st.builds(Act, st.sampled_from(OFTEN + KINDS), _who, _who, _small, _small),
-    min_size=1,
-    max_size=8,
-)
 _breaks = st.none() | st.integers(0, 60)
-_moves = st.lists(
-    st.builds(Move, st.integers(0, 11), st.integers(0, 5), st.integers(1, 9), _breaks),
-    min_size=1,
-    max_size=6,
-)
-_reads = st.lists(st.tuples(_who, st.integers(0, 63), st.integers(0, 12)), max_size=4)
-_seconds = st.sampled_from([1, 11, 70, 90_000])
+_seed = st.integers(0, 1 << 16)
+
+
+def _drawn(kind: Callable[..., T], *ranges: int) -> st.SearchStrategy[T]:
+    """Draws one number for all that a thing picks: a run draws hundreds, each costs."""
+
+    def made(number: int) -> T:
+        parts = []
+        for size in ranges:
+            number, part = divmod(number, size)
+            parts.append(part)
+        return kind(*parts)
+
+    return st.integers(0, prod(ranges) - 1).map(made)
+
+
+def _act(kind: int, who: int, whom: int, what: int, odd: int) -> Act:
+    return Act(_WEIGHED[kind], who, whom, what, odd)
+
+
+def _move(worker: int, partition: int, longest: int, breaks: int) -> Move:
+    return Move(worker, partition, 1 + longest, breaks if breaks < 60 else None)
+
+
+_WEIGHED = OFTEN * 3 + KINDS
+_acts = st.lists(_drawn(_act, len(_WEIGHED), PEOPLE, PEOPLE, 16, 16), min_size=3, max_size=16)
+_moves = st.lists(_drawn(_move, 12, 6, 9, 120), min_size=1, max_size=10)
+_safe_reads = st.lists(_drawn(Read, PEOPLE, 64), max_size=8)
+_reads = _safe_reads | st.lists(_drawn(Read, PEOPLE, 64, 13), max_size=8)
+_FAILURES = ("evicts", "goes back", "is asked later", "comes back empty")
 
 
 class Totals:
@@ -69,7 +94,7 @@ class Murmuration(RuleBasedStateMachine):
         members=st.integers(1, 2),
         hot=st.sampled_from([1_000_000, 1, 0]),
         registered=st.integers(3, PEOPLE),
-        follows=st.integers(0, (1 << PEOPLE * PEOPLE) - 1),
+        follows=_seed,
         settled=st.booleans(),
     )
     def begin(self, members: int, hot: int, registered: int, follows: int, settled: bool) -> None:
@@ -77,17 +102,16 @@ class Murmuration(RuleBasedStateMachine):
         self.town = Town(members, Limits(members_hot_max=hot))
         for user in range(registered):
             self.town.life.act(Act("register", user, 0, 0, 0))
-        for number in range(PEOPLE * PEOPLE):
-            if follows >> number & 1:
+        chance = Random(follows)
+        for number in range(PEOPLE * PEOPLE if follows else 0):
+            if chance.random() < FOLLOWS:
                 self.town.life.act(Act("follow", number // PEOPLE, number % PEOPLE, 0, 0))
         self.run(self._begin(settled))
 
     async def _begin(self, settled: bool) -> None:
         await self.town.begin()
         if settled:
-            await self.town.settle()
-            for user in range(PEOPLE):
-                await self.town.read(user, 0, 0)
+            await self._quiet()
 
     @invariant()
     def a_step_was_done(self) -> None:
@@ -102,12 +126,6 @@ class Murmuration(RuleBasedStateMachine):
         for act in acts:
             self.town.life.act(act)
 
-    @rule(acts=_acts, moves=_moves)
-    def people_act_and_workers_follow(self, acts: list[Act], moves: list[Move]) -> None:
-        """The same, while workers go on."""
-        self.people_act(acts)
-        self.run(self._move(moves))
-
     # --- workers ---
 
     @rule(moves=_moves)
@@ -119,21 +137,36 @@ class Murmuration(RuleBasedStateMachine):
         for move in moves:
             await self.town.move(move)
 
-    @rule(moves=_moves, reads=_reads, seed=st.integers(0, 1 << 16))
-    def all_at_once(self, moves: list[Move], reads: list[tuple[int, int, int]], seed: int) -> None:
-        """Workers and readers side by side."""
+    @rule(acts=_acts, moves=_moves, reads=_reads, cold=st.booleans(), seed=_seed)
+    def all_at_once(
+        self, acts: list[Act], moves: list[Move], reads: list[Read], cold: bool, seed: int
+    ) -> None:
+        """Things happen, and workers and readers are about them side by side."""
+        self.people_act(acts)
+        if cold:
+            self._redis.evict(list(self._redis.expiry))
         self.run(self.town.together(moves, reads, seed))
 
-    @rule(worker=st.integers(0, 11))
-    def a_worker_starts_anew(self, worker: int) -> None:
-        """As after a kill."""
-        self.run(self.town.worker(worker).restart())
+    @rule(acts=_acts, reads=_reads, cold=st.booleans(), seed=_seed)
+    def all_catch_up_at_once(
+        self, acts: list[Act], reads: list[Read], cold: bool, seed: int
+    ) -> None:
+        """The same, and every worker takes all there is."""
+        each = [
+            Move(worker, partition, 9, None)
+            for worker in range(len(self.town.workers))
+            for partition in range(2)
+        ]
+        self.all_at_once(acts, each, reads, cold, seed)
 
-    @rule(worker=st.integers(0, 11))
-    def a_worker_loses_its_partitions(self, worker: int) -> None:
-        """To a successor; it does not know, and may go on."""
-        self.town.depose(worker)
-        self.run(self.town.successors_start())
+    @rule(worker=st.integers(0, 11), knows=st.booleans())
+    def a_worker_is_replaced(self, worker: int, knows: bool) -> None:
+        """By another process; who does not know of it may go on."""
+        if knows:
+            self.run(self.town.worker(worker).restart())
+        else:
+            self.town.depose(worker)
+            self.run(self.town.successors_start())
 
     @precondition(lambda self: self.town.zombies)
     @rule(zombie=_small, partition=st.integers(0, 5), longest=st.integers(1, 9))
@@ -152,9 +185,13 @@ class Murmuration(RuleBasedStateMachine):
         self.run(self.town.again(worker, partition, back, longest))
 
     @rule()
-    def workers_catch_up(self) -> None:
-        """Lag zero."""
-        self.run(self.town.settle())
+    def a_quiet_moment(self) -> None:
+        """Lag zero, and everybody reads his home timeline: from here on they are pushed to."""
+        self.run(self._quiet())
+
+    async def _quiet(self) -> None:
+        await self.town.settle()
+        await self._read([Read(user, 0) for user in range(PEOPLE)])
 
     @rule(act=st.integers(0, 4), author=_who, breaks=_breaks)
     def tiers_change(self, act: int, author: int, breaks: int | None) -> None:
@@ -163,19 +200,14 @@ class Murmuration(RuleBasedStateMachine):
 
     # --- readers ---
 
-    @rule(reads=st.lists(st.tuples(_who, st.integers(0, 63), st.just(0)), min_size=1, max_size=6))
-    def people_read(self, reads: list[tuple[int, int, int]]) -> None:
+    @rule(reads=_safe_reads)
+    def people_read(self, reads: list[Read]) -> None:
         """So that caches and timelines are warm, and hold what is of that moment."""
         self.run(self._read(reads))
 
-    async def _read(self, reads: list[tuple[int, int, int]]) -> None:
+    async def _read(self, reads: list[Read]) -> None:
         for read in reads:
-            await self.town.read(*read)
-
-    @rule()
-    def all_read_their_homes(self) -> None:
-        """Everybody opens his home timeline."""
-        self.run(self._read([(user, 0, 0) for user in range(PEOPLE)]))
+            await self.town.read(read)
 
     # --- Redis ---
 
@@ -188,26 +220,20 @@ class Murmuration(RuleBasedStateMachine):
         """A replica, or a snapshot on disk, of this moment."""
         self.town.remember()
 
-    @rule(buckets=st.integers(1, 7))
-    def redis_loses_writes(self, buckets: int) -> None:
-        """Of some buckets: it goes back to what is remembered, or comes back empty."""
-        self.town.forget(_in_buckets(buckets))
-
-    @rule()
-    def redis_comes_back_empty(self) -> None:
-        """All of it is lost."""
-        self._redis.flush()
-
-    @rule(pick=st.integers(0, 1 << 16))
-    def redis_evicts(self, pick: int) -> None:
-        """Some of what has an expiry."""
-        keys = sorted(self._redis.expiry)
-        self._redis.evict(key for at, key in enumerate(keys) if pick >> at % 16 & 1)
-
-    @rule(seconds=_seconds)
-    def time_passes(self, seconds: int) -> None:
-        """Leases and entries expire."""
-        self._redis.forward(seconds * 1000)
+    @rule(how=st.sampled_from(_FAILURES), pick=_seed)
+    def redis_fails(self, how: str, pick: int) -> None:
+        """Entries expire or are evicted; buckets go back to what is remembered, or are empty."""
+        redis = self._redis
+        match how:
+            case "evicts":
+                keys = sorted(redis.expiry)
+                redis.evict(key for at, key in enumerate(keys) if pick >> at % 16 & 1)
+            case "goes back":
+                self.town.forget(_in_buckets(1 + pick % 7))
+            case "comes back empty":
+                redis.flush()
+            case _:
+                redis.forward((1, 11, 70, 90_000)[pick % 4] * 1000)
 
     # --- the end ---
 

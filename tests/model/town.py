@@ -72,6 +72,14 @@ async def _done(work: Coroutine[Any, Any, bool]) -> None:
     await work
 
 
+class Read(NamedTuple):
+    """Somebody asks for something; ``breaks`` cuts his gateway off, after one operation less."""
+
+    who: int
+    what: int
+    breaks: int = 0
+
+
 class Town:
     """Everything at hand.
 
@@ -122,9 +130,7 @@ class Town:
         if not lives:
             await worker.restart()
 
-    async def together(
-        self, moves: Sequence[Move], reads: Sequence[tuple[int, int, int]], seed: int
-    ) -> None:
+    async def together(self, moves: Sequence[Move], reads: Sequence[Read], seed: int) -> None:
         """Moves and reads side by side, mixed by a seed; those of one worker in order."""
         chance = Random(seed)
         by_worker: dict[int, list[Move]] = {}
@@ -140,7 +146,7 @@ class Town:
         mixed(chance, *processes)
         await asyncio.gather(
             *(one_after_another(found) for found in by_worker.values()),
-            *(self.read(*read) for read in reads),
+            *(self.read(read) for read in reads),
         )
         mixed(None, *processes, *(worker.process for worker in self.workers))
 
@@ -254,11 +260,12 @@ class Town:
 
     # --- readers ---
 
-    async def read(self, reader: int, what: int, breaks: int) -> None:
+    async def read(self, read: Read) -> None:
         """Somebody reads something, perhaps by a gateway that is cut off in the middle."""
-        user, gateway = self.life.user(reader), _gateways[(reader + what) % GATEWAYS]
-        post = self.life.post_of(what // 8)
-        other = self.life.user(what // 8)
+        kind, about = read.what % 8, read.what // 8
+        user, gateway = self.life.user(read.who), _gateways[(read.who + about) % GATEWAYS]
+        post = self.life.post_of(about)
+        other = self.life.user(about)
         subject = post.tweet_id if post is not None else 0
         path = (
             "/api/timeline/home",
@@ -269,12 +276,12 @@ class Town:
             f"/api/tweets/{subject}/conversation",
             f"/api/users/{user}/mentions",
             f"/api/users/{other}/lists",
-        )[what % 8]
-        if self.life.lists and what % 8 == 7:
-            path = f"/api/lists/{self.life.lists[what // 8 % len(self.life.lists)][0]}/tweets"
+        )[kind]
+        if self.life.lists and kind == 7:
+            path = f"/api/lists/{self.life.lists[about % len(self.life.lists)][0]}/tweets"
         line = gateway.process.line
-        if breaks:
-            line.breaks_after(breaks - 1, kills=False)
+        if read.breaks:
+            line.breaks_after(read.breaks - 1, kills=False)
         status, body = await gateway.get(user, path, count=3)
         line.mend()
         assert status != INTERNAL_ERROR, (path, body)
