@@ -16,10 +16,10 @@ CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults model bench check format clean
+.PHONY: help install demo test faults model model-engines bench check format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the locked dependencies
 
@@ -52,6 +52,9 @@ faults: install ## Run every fault test, and write what it measured into docs/re
 
 model: install ## Compare 1,000 random runs in memory with the oracle (RUNS=n, SEED=n repeats a lot)
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.model $(RUNS:%=--runs %) $(SEED:%=--seed %)
+
+model-engines: install ## The same on the real engines, 20 runs (RUNS=n, SEED=n)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.model --engines --runs $(or $(RUNS),20) $(SEED:%=--seed %)
 
 bench: install ## Run the benchmarks (BENCH=name for one, BENCH_JSON=path for a file)
 	@$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -38,6 +38,13 @@ STOP_S_MAX = 60.0
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Settings]:
     """Settings that lead to running engines."""
+    with running_stack() as settings:
+        yield settings
+
+
+@contextmanager
+def running_stack() -> Iterator[Settings]:
+    """The stack that is given, or one of its own; for what runs outside of pytest as well."""
     given = os.environ.get(STACK)
     if given:
         _until_ready(None, Path(given))

@@ -84,9 +84,9 @@ class MemoryStore(Store):
         self.generation = generation
         self._line = line or Line()
 
-    def move(self, database: Database) -> None:
-        """Goes over to another engine."""
-        self._database = database
+    def move(self, other: MemoryStore) -> None:
+        """Goes over to another's engine."""
+        self._database = other._database
 
     async def create(self, name: str, ddl: str) -> None:
         self._database.create(self.table(name), ddl)

@@ -49,6 +49,8 @@ FIRST_USER = 1 << 60
 
 FIRST_EVENT = 1 << 61
 STEP = 1 << 12
+BASE_BITS = 24
+"""Bits of the ids of one run."""
 
 
 class Act(NamedTuple):
@@ -66,14 +68,16 @@ class Life:
 
     Args:
         append: Appends an event to the log, after so many offsets without a record.
+        base: Added to all ids, and part of all names.
     """
 
-    def __init__(self, append: Callable[[Event, int], None]) -> None:
+    def __init__(self, append: Callable[[Event, int], None], base: int = 0) -> None:
         self._append = append
         self._minted = 0
         self._gap = 0
         self._late = 0
-        self.people = [FIRST_USER + 7919 * number for number in range(PEOPLE)]
+        self._base = base
+        self.people = [FIRST_USER + base + 7919 * number for number in range(PEOPLE)]
         self.posts: list[TweetPosted] = []
         self.lists: list[tuple[int, int]] = []
         self.said: list[Event] = []
@@ -100,15 +104,15 @@ class Life:
         """Returns an id: the highest yet or, by ``odd``, of a producer that was held up a while."""
         if odd % 8 == 7:
             self._late += 1
-            return FIRST_EVENT + max(0, self._minted - odd // 8) * STEP + self._late
+            return FIRST_EVENT + self._base + max(0, self._minted - odd // 8) * STEP + self._late
         self._minted += 1
-        return FIRST_EVENT + self._minted * STEP
+        return FIRST_EVENT + self._base + self._minted * STEP
 
     def user(self, number: int) -> int:
         return self.people[number % PEOPLE]
 
     def name(self, user: int) -> str:
-        return f"User{self.people.index(user)}"
+        return f"User{self.people.index(user)}{self._base >> BASE_BITS or ''}"
 
     def post_of(self, number: int) -> TweetPosted | None:
         """Returns a post, the newest by 0."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from events.partitioner import partition_of
 from events.slices import Record, Slice
@@ -30,25 +31,32 @@ Source = tuple[str, int]
 
 
 class MemoryLog:
-    """The broker."""
+    """The broker.
 
-    def __init__(self) -> None:
+    Args:
+        partitions: Of each topic.
+    """
+
+    def __init__(self, partitions: Mapping[str, int] = PARTITIONS) -> None:
+        self._partitions = partitions
         self._records: dict[Source, list[Record]] = {
             (topic, partition): []
-            for topic, number in PARTITIONS.items()
+            for topic, number in partitions.items()
             for partition in range(number)
         }
         self._ends: dict[Source, int] = dict.fromkeys(self._records, 0)
-        self.events: list[Event] = []
 
     def append(self, event: Event, gap: int = 0) -> None:
         """Appends an event to the partition of its key, after so many offsets without a record."""
         topic = topic_of(event)
-        source = topic, partition_of(key_of(event), PARTITIONS[topic])
-        offset = self._ends[source] + gap
-        self._records[source].append(Record(offset, 0, event))
-        self._ends[source] = offset + 1
-        self.events.append(event)
+        source = topic, partition_of(key_of(event), self._partitions[topic])
+        self.take(LogRecord(*source, self._ends[source] + gap, event))
+
+    def take(self, record: LogRecord) -> None:
+        """Takes in a record where it stands."""
+        source = record.topic, record.partition
+        self._records[source].append(Record(record.offset, 0, record.event))
+        self._ends[source] = record.offset + 1
 
     def end(self, source: Source) -> int:
         """Returns the next offset of a partition."""
@@ -72,28 +80,39 @@ class MemoryLog:
                 yield LogRecord(topic, partition, record.offset, record.event)
 
 
+class Synced(Protocol):
+    """A log whose appended records may be readable later only."""
+
+    log: MemoryLog
+
+    async def sync(self) -> None:
+        """Makes what was appended readable."""
+        ...
+
+
 class Appending:
     """The log as one process appends chunks to it, and asks where it ends.
 
     A :class:`projections.timelines.audience.ChunkLog` and ``keeper.Flow``.
     """
 
-    def __init__(self, log: MemoryLog, line: Line) -> None:
-        self._log = log
+    def __init__(self, on: Synced, line: Line) -> None:
+        self._on = on
         self._line = line
 
     async def append(self, chunks: Sequence[Event]) -> None:
         await self._line.pause()
         for chunk in chunks[: self._line.admit(len(chunks))]:
-            self._log.append(chunk)
+            self._on.log.append(chunk)
+        await self._on.sync()
         if chunks:
             self._line.check()
 
     async def ends(self, topic: str) -> dict[str, int]:
         await self._line.pause()
-        sources = self._log.sources(frozenset({topic}))
+        found = self._on.log.sources(frozenset({topic}))
         return {
-            f"{topic}/{partition}": self._log.end((topic, partition)) for _, partition in sources
+            f"{topic}/{partition}": self._on.log.end((topic, partition)) for _, partition in found
         }
 
     async def close(self) -> None:

@@ -17,11 +17,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from projections.engagement.layout import Limits
-from tests.memory.redis import Redis
 from tests.model.life import KINDS, OFTEN, PEOPLE, Act
+from tests.model.processes import MemoryEngines
+from tests.model.reader import MemoryGateway
 from tests.model.town import Move, Read, Town, small_bounds
 
+GATEWAYS = 2
+
 T = TypeVar("T")
+
+_gateways: list[MemoryGateway] = []
+"""Handed from run to run."""
 
 FOLLOWS = 0.4
 """Share of pairs of whom one follows the other from the beginning; nobody does by the seed 0."""
@@ -61,7 +67,7 @@ _acts = st.lists(_drawn(_act, len(_WEIGHED), PEOPLE, PEOPLE, 16, 16), min_size=3
 _moves = st.lists(_drawn(_move, 12, 6, 9, 120), min_size=1, max_size=10)
 _safe_reads = st.lists(_drawn(Read, PEOPLE, 64), max_size=8)
 _reads = _safe_reads | st.lists(_drawn(Read, PEOPLE, 64, 13), max_size=8)
-_FAILURES = ("evicts", "goes back", "is asked later", "comes back empty")
+_FAILURES = ("evicts", "goes back", "is asked later", "goes back whole")
 
 
 class Totals:
@@ -80,9 +86,23 @@ class Murmuration(RuleBasedStateMachine):
         super().__init__()
         self._closing = ExitStack()
         self._closing.enter_context(small_bounds())
-        self._loop = asyncio.new_event_loop()
+        self._loop = self.loop()
         self.town: Town
         self._steps = 0
+        self._begun = False
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Returns what the run happens in; it is closed at the end."""
+        return asyncio.new_event_loop()
+
+    def town_of(self, members: int, limits: Limits) -> Town:
+        """Returns a new town."""
+        on = MemoryEngines(limits)
+        while len(_gateways) < GATEWAYS:
+            _gateways.append(MemoryGateway(on))
+        for gateway in _gateways:
+            gateway.process.move(on)
+        return Town(on, _gateways, members)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs something to its end."""
@@ -99,7 +119,7 @@ class Murmuration(RuleBasedStateMachine):
     )
     def begin(self, members: int, hot: int, registered: int, follows: int, settled: bool) -> None:
         """Some are registered and follow each other; maybe they have read their homes."""
-        self.town = Town(members, Limits(members_hot_max=hot))
+        self.town = self.town_of(members, Limits(members_hot_max=hot))
         for user in range(registered):
             self.town.life.act(Act("register", user, 0, 0, 0))
         chance = Random(follows)
@@ -107,8 +127,10 @@ class Murmuration(RuleBasedStateMachine):
             if chance.random() < FOLLOWS:
                 self.town.life.act(Act("follow", number // PEOPLE, number % PEOPLE, 0, 0))
         self.run(self._begin(settled))
+        self._begun = True
 
     async def _begin(self, settled: bool) -> None:
+        await self.town.on.sync()
         await self.town.begin()
         if settled:
             await self._quiet()
@@ -125,6 +147,7 @@ class Murmuration(RuleBasedStateMachine):
         """Things happen, and are in the log."""
         for act in acts:
             self.town.life.act(act)
+        self.run(self.town.on.sync())
 
     # --- workers ---
 
@@ -144,7 +167,7 @@ class Murmuration(RuleBasedStateMachine):
         """Things happen, and workers and readers are about them side by side."""
         self.people_act(acts)
         if cold:
-            self._redis.evict(list(self._redis.expiry))
+            self.run(self.town.on.evict(lambda _place: True))
         self.run(self.town.together(moves, reads, seed))
 
     @rule(acts=_acts, reads=_reads, cold=st.booleans(), seed=_seed)
@@ -211,36 +234,32 @@ class Murmuration(RuleBasedStateMachine):
 
     # --- Redis ---
 
-    @property
-    def _redis(self) -> Redis:
-        return self.town.on.redis
-
     @rule()
     def redis_is_remembered(self) -> None:
         """A replica, or a snapshot on disk, of this moment."""
-        self.town.remember()
+        self.run(self.town.remember())
 
     @rule(how=st.sampled_from(_FAILURES), pick=_seed)
     def redis_fails(self, how: str, pick: int) -> None:
         """Entries expire or are evicted; buckets go back to what is remembered, or are empty."""
-        redis = self._redis
+        on = self.town.on
         match how:
             case "evicts":
-                keys = sorted(redis.expiry)
-                redis.evict(key for at, key in enumerate(keys) if pick >> at % 16 & 1)
+                self.run(on.evict(lambda place: bool(pick >> place % 16 & 1)))
             case "goes back":
-                self.town.forget(_in_buckets(1 + pick % 7))
-            case "comes back empty":
-                redis.flush()
+                self.run(on.forget(_in_buckets(1 + pick % 7)))
+            case "goes back whole":
+                self.run(on.forget(lambda _key: True))
             case _:
-                redis.forward((1, 11, 70, 90_000)[pick % 4] * 1000)
+                self.run(on.later((1, 11, 70, 90_000)[pick % 4]))
 
     # --- the end ---
 
     def teardown(self) -> None:
         """At lag zero every read is right; and again when the last zombie has had his say."""
         try:
-            self.run(self._end())
+            if self._begun:
+                self.run(self._end())
         finally:
             self._close()
 
@@ -259,6 +278,10 @@ class Murmuration(RuleBasedStateMachine):
                 while (piece := zombie.next(source, 5)) is not None and await zombie.apply(piece):
                     pass
 
+    def end(self) -> None:
+        """Ends what :meth:`loop` and :meth:`town_of` began."""
+        self._loop.close()
+
     def _close(self) -> None:
         totals = Murmuration.totals
         totals.runs += 1
@@ -268,7 +291,7 @@ class Murmuration(RuleBasedStateMachine):
             for task in left:
                 task.cancel()
             self._loop.run_until_complete(asyncio.wait(left))
-        self._loop.close()
+        self.end()
         self._closing.close()
 
 

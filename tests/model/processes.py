@@ -7,18 +7,20 @@ an engine refused for a moment, and starts anew when the unit says that Redis lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Protocol
 
 from events.slices import Slice
 from projections.accounts.unit import Accounts
 from projections.base import RetryableError, StateLost, Unit
+from projections.bus import RedisBus
 from projections.collections.unit import Collections
 from projections.engagement.layout import Limits
 from projections.engagement.unit import Engagement
 from projections.keys import Keys
 from projections.positions import AppliedPositions
+from projections.store import Store
 from projections.timelines.fan_out import FanOut
 from projections.timelines.keeper import Keeper, KeeperSettings
 from projections.timelines.read import TimelinesReader
@@ -26,7 +28,7 @@ from projections.timelines.unit import Timelines
 from projections.tweets.unit import Tweets
 from tests.memory.bus import MemoryBus
 from tests.memory.line import Crashed, Line
-from tests.memory.redis import Redis
+from tests.memory.redis import Redis, Snapshot
 from tests.memory.store import Database, MemoryStore
 from tests.model.log import TOPIC_ID, Appending, MemoryLog, Source
 
@@ -38,14 +40,80 @@ UNITS = ("accounts", "tweets", "timelines", "fan-out", "engagement", "collection
 ALL = 1 << 30
 
 
-@dataclass
-class Engines:
-    """The engines, and how a run of the model wants the units."""
+class Engines(Protocol):
+    """The engines, how processes reach them, and what may happen to Redis.
 
-    log: MemoryLog = field(default_factory=MemoryLog)
-    redis: Redis = field(default_factory=Redis)
-    database: Database = field(default_factory=Database)
-    limits: Limits = field(default_factory=Limits)
+    Attributes:
+        log: The broker, and what was read of it.
+        limits: Of the membership that engagement keeps in Redis.
+        scope: Begins the names of what a run keeps, so that no other run sees it.
+        base: Lowest of the ids that no other run has, in their low bits.
+    """
+
+    log: MemoryLog
+    limits: Limits
+    scope: str
+    base: int
+
+    def bus(self, line: Line) -> RedisBus: ...
+
+    def store(self, generation: str, line: Line) -> Store: ...
+
+    async def sync(self) -> None:
+        """Makes what was appended readable."""
+        ...
+
+    async def remember(self, positions: Sequence[bytes]) -> None:
+        """What Redis holds now is what it may go back to, if these keys are all there."""
+        ...
+
+    async def forget(self, lost: Callable[[bytes], bool]) -> None:
+        """Redis goes back to what is remembered, of those keys; it forgets them if nothing is."""
+        ...
+
+    async def evict(self, picked: Callable[[int], bool]) -> None:
+        """Redis drops keys that expire, by their place among all of them."""
+        ...
+
+    async def later(self, seconds: int) -> None:
+        """So much time has passed for what expires in Redis."""
+        ...
+
+
+class MemoryEngines:
+    """Those in memory: :class:`Engines`."""
+
+    scope = ""
+    base = 0
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.log = MemoryLog()
+        self.limits = limits or Limits()
+        self.redis = Redis()
+        self._database = Database()
+        self._snapshot = Snapshot({}, {})
+
+    def bus(self, line: Line) -> RedisBus:
+        return MemoryBus(self.redis, line)
+
+    def store(self, generation: str, line: Line) -> Store:
+        return MemoryStore(self._database, generation, line)
+
+    async def sync(self) -> None: ...
+
+    async def remember(self, positions: Sequence[bytes]) -> None:
+        if all(key in self.redis.values for key in positions):
+            self._snapshot = self.redis.snapshot()
+
+    async def forget(self, lost: Callable[[bytes], bool]) -> None:
+        self.redis.restore(self._snapshot, lost)
+
+    async def evict(self, picked: Callable[[int], bool]) -> None:
+        keys = sorted(self.redis.expiry)
+        self.redis.evict(key for at, key in enumerate(keys) if picked(at))
+
+    async def later(self, seconds: int) -> None:
+        self.redis.forward(seconds * 1000)
 
 
 class Process:
@@ -58,19 +126,23 @@ class Process:
 
     def __init__(self, on: Engines, generation: str = "g1") -> None:
         self.line = Line()
-        self.bus = MemoryBus(on.redis, self.line)
-        self.store = MemoryStore(on.database, generation, self.line)
-        self.log = Appending(on.log, self.line)
+        self.bus = on.bus(self.line)
+        self.store = on.store(generation, self.line)
+        self.log = Appending(on, self.line)
+        self._scope = on.scope
         self.generation = generation
 
-    def move(self, on: Engines) -> None:
+    def move(self, on: MemoryEngines) -> None:
         """Goes over to other engines, as if they had been these all along."""
+        other = Process(on, self.generation)
+        assert isinstance(self.bus, MemoryBus) and isinstance(self.store, MemoryStore)
         self.bus.move(on.redis)
-        self.store.move(on.database)
+        assert isinstance(other.store, MemoryStore)
+        self.store.move(other.store)
 
     def keys(self, unit: str) -> Keys:
         """Returns the names of a unit's keys."""
-        return Keys(self.generation, unit, BUCKETS)
+        return Keys(self._scope + self.generation, self._scope + unit, BUCKETS)
 
     def applied(self, unit: str) -> AppliedPositions:
         """Returns where a unit is."""

@@ -7,7 +7,7 @@ so to every bucket. Then every read has one right answer (:meth:`Town.difference
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any, NamedTuple
@@ -18,11 +18,9 @@ import msgspec
 from projections import positions
 from projections.base import RetryableError
 from projections.engagement import likes
-from projections.engagement.layout import Limits
 from projections.timelines import authors, chunks, fan_out, keeper
 from projections.timelines.tiers import Tiers
 from tests.memory.line import Crashed
-from tests.memory.redis import Snapshot
 from tests.model.compare import Comparison
 from tests.model.life import Life
 from tests.model.processes import BUCKETS, UNITS, Engines, Worker, mixed
@@ -31,11 +29,8 @@ from tests.model.reader import MemoryGateway
 from tests.oracle import Oracle
 
 ROUNDS_MAX = 60
-GATEWAYS = 2
 INTERNAL_ERROR = 500
 SLICE_MAX = 1000
-
-_gateways: list[MemoryGateway] = []
 
 
 @contextmanager
@@ -84,13 +79,15 @@ class Town:
     """Everything at hand.
 
     Args:
+        on: The engines.
+        gateways: Gateway processes on them.
         members: Worker processes of each unit, which share its partitions.
-        limits: Of the membership that engagement keeps in Redis.
     """
 
-    def __init__(self, members: int = 1, limits: Limits | None = None) -> None:
-        self.on = Engines(limits=limits or Limits())
-        self.life = Life(self.on.log.append)
+    def __init__(self, on: Engines, gateways: Sequence[MemoryGateway], members: int = 1) -> None:
+        self.on = on
+        self._gateways = gateways
+        self.life = Life(on.log.append, on.base)
         self.workers = [
             Worker(self.on, unit, share=(member, members))
             for unit in UNITS
@@ -99,11 +96,6 @@ class Town:
         self.zombies: list[Worker] = []
         self.since: dict[int, tuple[str, int]] = {}
         self.compared = 0
-        self._snapshot: Snapshot | None = None
-        while len(_gateways) < GATEWAYS:
-            _gateways.append(MemoryGateway(self.on))
-        for gateway in _gateways:
-            gateway.process.move(self.on)
 
     async def begin(self) -> None:
         """Starts the workers."""
@@ -142,7 +134,7 @@ class Town:
                 mixed(chance, self.worker(move.worker).process)
                 await self.move(move)
 
-        processes = [gateway.process for gateway in _gateways]
+        processes = [gateway.process for gateway in self._gateways]
         mixed(chance, *processes)
         await asyncio.gather(
             *(one_after_another(found) for found in by_worker.values()),
@@ -237,33 +229,29 @@ class Town:
         except (Crashed, RetryableError):
             return
 
-    # --- engines ---
-
-    def remember(self) -> None:
+    async def remember(self) -> None:
         """What Redis holds now is what it may go back to.
 
         Not a moment in which a bucket was empty and no worker had begun it again: what readers
         filled by then is what `projections.positions` says it cannot tell from what is right.
         """
-        redis = self.on.redis
-        if all(
-            worker.process.keys(worker.name).positions(bucket) in redis.values
-            for worker in self.workers
-            for bucket in range(BUCKETS)
-        ):
-            self._snapshot = redis.snapshot()
-
-    def forget(self, lost: Callable[[bytes], bool]) -> None:
-        """Redis goes back to what is remembered, of those keys; it forgets them if nothing is."""
-        past = self._snapshot or Snapshot({}, {})
-        self.on.redis.restore(past, lost)
+        await self.on.remember(
+            [
+                worker.process.keys(worker.name).positions(bucket)
+                for worker in self.workers
+                for bucket in range(BUCKETS)
+            ]
+        )
 
     # --- readers ---
 
     async def read(self, read: Read) -> None:
         """Somebody reads something, perhaps by a gateway that is cut off in the middle."""
         kind, about = read.what % 8, read.what // 8
-        user, gateway = self.life.user(read.who), _gateways[(read.who + about) % GATEWAYS]
+        user, gateway = (
+            self.life.user(read.who),
+            self._gateways[(read.who + about) % len(self._gateways)],
+        )
         post = self.life.post_of(about)
         other = self.life.user(about)
         subject = post.tweet_id if post is not None else 0
@@ -299,7 +287,7 @@ class Town:
         return comparison.differences
 
     async def _get(self, user: int, path: str, **query: object) -> tuple[int, bytes]:
-        gateway = _gateways[(user + len(path)) % GATEWAYS]
+        gateway = self._gateways[(user + len(path)) % len(self._gateways)]
         status, body = await gateway.get(user, path, **query)
         assert status != INTERNAL_ERROR, (path, body)
         return status, body
