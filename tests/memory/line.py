@@ -40,7 +40,7 @@ class Line:
 
     def mend(self) -> None:
         """Takes back what :meth:`breaks_after` said."""
-        self._left = None
+        self._left, self._kills = None, False
 
     async def pause(self) -> None:
         """Takes time."""
@@ -56,14 +56,14 @@ class Line:
         self._left -= done
         return done
 
-    def check(self) -> None:
-        """Raises if the line has broken by now.
+    def check(self, *, whole: bool = True) -> None:
+        """Raises if the line has broken by now, or this request was not done as a whole.
 
         Raises:
             RetryableError: for this once.
             Crashed: for good.
         """
-        if self._left != 0:
+        if whole and self._left != 0:
             return
         if self._kills:
             raise Crashed

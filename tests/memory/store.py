@@ -97,9 +97,10 @@ class MemoryStore(Store):
     async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
         await self._line.pause()
         rows: list[Row] = []
-        if self._line.admit(1):
+        done = self._line.admit(1)
+        if done:
             rows = self._do(cql, values)
-        self._line.check()
+        self._line.check(whole=done == 1)
         await self._line.pause()
         return rows
 
@@ -113,12 +114,13 @@ class MemoryStore(Store):
         in_order, chance = list(rows), self._line.chance
         if chance is not None:  # an unlogged batch is no transaction
             chance.shuffle(in_order)
-        for cql, values in in_order[: self._line.admit(len(in_order))]:
+        done = self._line.admit(len(in_order))
+        for cql, values in in_order[:done]:
             self._do(cql, values)
             if chance is not None and chance.random() < HALF_WAY:
                 await asyncio.sleep(0)
         if rows:
-            self._line.check()
+            self._line.check(whole=done == len(in_order))
         await self._line.pause()
 
     def _do(self, cql: str, values: Sequence[Any]) -> list[Row]:

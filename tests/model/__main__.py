@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--engines", action="store_true", help="on those of MURMUR_TEST_STACK")
     chosen = parser.parse_args()
-    logging.getLogger("gateway").setLevel(logging.CRITICAL)
+    logging.getLogger("gateway").propagate = False
     if not chosen.engines:
         lots = Lots("make model", Murmuration, LOT, chosen.steps, shrink=not chosen.no_shrink)
         return lots.run(chosen.runs, chosen.seed)

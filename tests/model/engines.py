@@ -53,8 +53,9 @@ class LinedBus(RedisBus):
         if not commands:
             return []
         await self._line.pause()
-        replies = await self._inner.calls(commands[: self._line.admit(len(commands))])
-        self._line.check()
+        done = self._line.admit(len(commands))
+        replies = await self._inner.calls(commands[:done])
+        self._line.check(whole=done == len(commands))
         await self._line.pause()
         return replies
 
@@ -75,8 +76,9 @@ class LinedStore(Store):
 
     async def execute(self, cql: str, values: Sequence[Any] = ()) -> list[Row]:
         await self._line.pause()
-        rows = await self._inner.execute(cql, values) if self._line.admit(1) else []
-        self._line.check()
+        done = self._line.admit(1)
+        rows = await self._inner.execute(cql, values) if done else []
+        self._line.check(whole=done == 1)
         await self._line.pause()
         return rows
 
@@ -86,7 +88,7 @@ class LinedStore(Store):
         if done:
             await self._inner.write(rows[:done])
         if rows:
-            self._line.check()
+            self._line.check(whole=done == len(rows))
         await self._line.pause()
 
 

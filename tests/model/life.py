@@ -77,6 +77,7 @@ class Life:
         self._gap = 0
         self._late = 0
         self._base = base
+        self._tag = f"{base >> BASE_BITS:x}" if base else ""
         self.people = [FIRST_USER + base + 7919 * number for number in range(PEOPLE)]
         self.posts: list[TweetPosted] = []
         self.lists: list[tuple[int, int]] = []
@@ -112,7 +113,7 @@ class Life:
         return self.people[number % PEOPLE]
 
     def name(self, user: int) -> str:
-        return f"User{self.people.index(user)}{self._base >> BASE_BITS or ''}"
+        return f"User{self.people.index(user)}{self._tag}"
 
     def post_of(self, number: int) -> TweetPosted | None:
         """Returns a post, the newest by 0."""

@@ -41,17 +41,15 @@ _breaks = st.none() | st.integers(0, 60)
 _seed = st.integers(0, 1 << 16)
 
 
-def _drawn(kind: Callable[..., T], *ranges: int) -> st.SearchStrategy[T]:
+@st.composite
+def _drawn(draw: st.DrawFn, kind: Callable[..., T], *ranges: int) -> T:
     """Draws one number for all that a thing picks: a run draws hundreds, each costs."""
-
-    def made(number: int) -> T:
-        parts = []
-        for size in ranges:
-            number, part = divmod(number, size)
-            parts.append(part)
-        return kind(*parts)
-
-    return st.integers(0, prod(ranges) - 1).map(made)
+    number = draw(st.integers(0, prod(ranges) - 1))
+    parts = []
+    for size in ranges:
+        number, part = divmod(number, size)
+        parts.append(part)
+    return kind(*parts)
 
 
 def _act(kind: int, who: int, whom: int, what: int, odd: int) -> Act:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -105,6 +106,21 @@ class MemoryGateway:
         )
         return response.status, response.body
 
+
+class _Errors(logging.Handler):
+    """Keeps the last error that a gateway logged; its answer says nothing of the inside."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = self.format(record)
+
+
+errors = _Errors()
+"""What an answer 500 comes of."""
+logging.getLogger("gateway").addHandler(errors)
 
 _NOTHING: tuple[bytes, ...] = ()
 _issued: dict[int, str] = {}

@@ -25,7 +25,7 @@ from tests.model.compare import Comparison
 from tests.model.life import Life
 from tests.model.processes import BUCKETS, UNITS, Engines, Worker, mixed
 from tests.model.processes import keeper as made_keeper
-from tests.model.reader import MemoryGateway
+from tests.model.reader import MemoryGateway, errors
 from tests.oracle import Oracle
 
 ROUNDS_MAX = 60
@@ -117,9 +117,9 @@ class Town:
         line = worker.process.line
         if move.breaks is not None:
             line.breaks_after(move.breaks // 2, kills=move.breaks % 2 == 0)
-        lives = await worker.apply(piece)
-        line.mend()
-        if not lives:
+        if await worker.apply(piece):
+            line.mend()
+        else:
             await worker.restart()
 
     async def together(self, moves: Sequence[Move], reads: Sequence[Read], seed: int) -> None:
@@ -272,7 +272,7 @@ class Town:
             line.breaks_after(read.breaks - 1, kills=False)
         status, body = await gateway.get(user, path, count=3)
         line.mend()
-        assert status != INTERNAL_ERROR, (path, body)
+        assert status != INTERNAL_ERROR, f"{path}: {errors.last}"
         if path == "/api/timeline/home" and status == 200:
             page = msgspec.json.decode(body)
             if page["data"]:
@@ -289,5 +289,5 @@ class Town:
     async def _get(self, user: int, path: str, **query: object) -> tuple[int, bytes]:
         gateway = self._gateways[(user + len(path)) % len(self._gateways)]
         status, body = await gateway.get(user, path, **query)
-        assert status != INTERNAL_ERROR, (path, body)
+        assert status != INTERNAL_ERROR, f"{path}: {errors.last}"
         return status, body
