@@ -3,9 +3,10 @@
 A record's value is one zero byte, the schema's id in the registry (4 bytes, big-endian), then the
 Avro body.
 
-Keeps true: ``decode(encode(event)) == event``; what an older writer wrote is read through Avro's
-schema resolution; bytes that can never be read raise a ``PoisonError``, and a registry that is
-away raises a ``RetryableError``, never the other way round.
+Keeps true: ``decode(encode(event)) == event``; what an older writer wrote is read as today's event,
+through Avro's schema resolution and the upcasters (``events.upcasters``); bytes that can never be
+read raise a ``PoisonError``, and a registry that is away raises a ``RetryableError``, never the
+other way round.
 
 Bounded: schemas are kept for ever, one per id that the registry knows (about one per event and
     version); ids that it
@@ -25,6 +26,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import fastavro
 import msgspec
 
+from events import upcasters
 from events.errors import (
     InvalidEvent,
     MalformedEvent,
@@ -36,7 +38,7 @@ from events.errors import (
 from events.integers import Integers
 from events.types import EVENT_TYPES, EVENT_TYPES_OF_TOPIC, Event, checked_fields
 from schemas import catalog
-from schemas.catalog import NAMESPACE, AvroSchema
+from schemas.catalog import NAMESPACE, AvroSchema, SchemaFile
 from schemas.compat import incompatibilities
 
 HEADER_BYTES = 5
@@ -110,6 +112,7 @@ class Codec:
         self._decoders: dict[bytes, _Decoder] = {}
         self._together: dict[bytes, tuple[type[Event], Integers]] = {}
         self._unknown: dict[int, float] = {}
+        self._names: dict[bytes, str] = {}
         self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE_MAX)
         for name, schema_id in ids.items():
             header = _header(schema_id)
@@ -148,6 +151,13 @@ class Codec:
         if decoder is None:
             raise self._no_decoder(value)
         return decoder(value)
+
+    def written_as(self, value: bytes) -> str | None:
+        """The schema that a record value was written with, such as ``TweetPosted.v1``.
+
+        None for one that is not known here (yet), or is no version of ours.
+        """
+        return self._names.get(value[:HEADER_BYTES])
 
     async def prepare(self, values: Sequence[bytes | None]) -> None:
         """Fetch the schemas of a batch that are not known yet, each once.
@@ -224,6 +234,9 @@ class Codec:
 
     def _add(self, header: bytes, schema: AvroSchema) -> None:
         self._decoders[header] = _decoder(schema)
+        version = _version_of(schema)
+        if version is not None:
+            self._names[header] = f"{schema['name']}.v{version}"
         kind = EVENT_TYPES.get(schema.get("name", ""))
         if kind is not None and plain(schema) == plain(_newest_source(kind.__name__)):
             written = plain(schema)
@@ -282,13 +295,16 @@ def _decoder(writer: AvroSchema) -> _Decoder:
     kind = EVENT_TYPES.get(name)
     if kind is None or space != NAMESPACE:
         return _refuse(f"schema {space}.{name} is none of our events")
-    reader = _newest_source(name)
+    files = catalog.schemas()[name]
+    known = _version_of(writer) or _closest(writer, files)
+    resolved_to, steps = upcasters.path(name, known, len(files))
+    reader = files[resolved_to - 1].schema
     found = incompatibilities(reader, writer)
     if found:
         return _refuse(f"our {name} cannot read what this writer wrote: {found[0]}")
     written = fastavro.parse_schema(plain(writer))
     resolved = None if plain(writer) == plain(reader) else fastavro.parse_schema(plain(reader))
-    build = _builder(kind)
+    build = _upcasting(steps, _builder(kind))
 
     def decode(value: bytes) -> Event:
         stream = io.BytesIO(value)
@@ -304,11 +320,42 @@ def _decoder(writer: AvroSchema) -> _Decoder:
     return decode
 
 
+def _version_of(schema: AvroSchema) -> int | None:
+    """Which version of ours a schema is; None for another writer's own."""
+    files = catalog.schemas().get(schema.get("name", ""), [])
+    return next((file.version for file in files if plain(file.schema) == plain(schema)), None)
+
+
+def _closest(writer: AvroSchema, files: Sequence[SchemaFile]) -> int:
+    """The version of ours that drops the least of what another writer's schema says."""
+    written = {field["name"] for field in writer.get("fields", [])}
+
+    def dropped(file: SchemaFile) -> tuple[int, int]:
+        lost = written - {field["name"] for field in file.schema["fields"]}
+        return len(lost), -file.version
+
+    return min(files, key=dropped).version
+
+
 def _refuse(reason: str) -> _Decoder:
     def decode(value: bytes) -> Event:
         raise WrongType(reason)
 
     return decode
+
+
+def _upcasting(
+    steps: Sequence[upcasters.Upcaster], build: Callable[[Any], Event]
+) -> Callable[[Any], Event]:
+    if not steps:
+        return build
+
+    def upcast(row: Any) -> Event:
+        for step in steps:
+            row = step(row)
+        return build(row)
+
+    return upcast
 
 
 def _builder(kind: type[Event]) -> Callable[[Any], Event]:

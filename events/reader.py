@@ -44,6 +44,7 @@ class ReadRecord(msgspec.Struct, frozen=True):
         headers: Record headers.
         event: The decoded event; ``None`` for a tombstone, for poison, and in topics of raw bytes.
         error: Why it does not decode.
+        schema: What it was written with, such as ``TweetPosted.v1``; ``None`` where nobody knows.
     """
 
     topic: str
@@ -55,6 +56,7 @@ class ReadRecord(msgspec.Struct, frozen=True):
     headers: list[tuple[str, bytes]]
     event: Event | None
     error: PoisonError | None
+    schema: str | None = None
 
 
 class Reader:
@@ -143,7 +145,13 @@ class Reader:
         decoded = await self._codec.decode_batch([message.value() for message in held], topic)
         errors = {failure.index: failure.error for failure in decoded.failures}
         return [
-            _record(topic, message, decoded.events[index], errors.get(index))
+            _record(
+                topic,
+                message,
+                decoded.events[index],
+                errors.get(index),
+                self._codec.written_as(message.value() or b""),
+            )
             for index, message in enumerate(held)
         ]
 
@@ -158,7 +166,11 @@ def _at_end(message: Message) -> bool:
 
 
 def _record(
-    topic: str, message: Message, event: Event | None, error: PoisonError | None
+    topic: str,
+    message: Message,
+    event: Event | None,
+    error: PoisonError | None,
+    schema: str | None = None,
 ) -> ReadRecord:
     return ReadRecord(
         topic=topic,
@@ -170,4 +182,5 @@ def _record(
         headers=[(name, held or b"") for name, held in message.headers() or []],
         event=event,
         error=error,
+        schema=schema,
     )

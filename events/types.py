@@ -52,18 +52,28 @@ class Event(
     occurred_at: Millis
 
 
-class Geo(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A place on Earth.
+class Coordinates(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A point on Earth (WGS 84).
 
     Attributes:
         latitude: Degrees north.
         longitude: Degrees east.
-        woeid: Where On Earth id of the place, when known.
     """
 
     latitude: Latitude
     longitude: Longitude
-    woeid: Id | None = None
+
+
+class Place(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A place that has a name: a city, or a whole country.
+
+    Attributes:
+        woeid: Where On Earth id of the place.
+        country_woeid: That of the country that it lies in, when known; of a country its own.
+    """
+
+    woeid: Id
+    country_woeid: Id | None = None
 
 
 # new-tweets
@@ -73,7 +83,8 @@ class TweetPosted(Event, frozen=True, kw_only=True):
     """A tweet, reply, quote or retweet was posted.
 
     A plain tweet's, a quote's and a retweet's ``conversation_id`` is its own id; a reply's is its
-    root's. A retweet's ``text`` is empty.
+    root's. A retweet's ``text`` is empty. Who shares his place need not share a point, nor the
+    other way round.
     """
 
     tweet_id: Id
@@ -89,8 +100,9 @@ class TweetPosted(Event, frozen=True, kw_only=True):
     retweet_of_id: Id | None = None
     retweet_of_user_id: Id | None = None
     media_ids: list[str] = []
-    geo: Geo | None = None
     source: str = ""
+    coordinates: Coordinates | None = None
+    place: Place | None = None
 
 
 class TweetDeleted(Event, frozen=True, kw_only=True):

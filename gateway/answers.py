@@ -64,10 +64,11 @@ class Point(_Answer, frozen=True, kw_only=True):
 
 
 class Place(_Answer, frozen=True, kw_only=True):
-    """Where a tweet is from."""
+    """Where a tweet is from: a point, a place by its WOEID, or both."""
 
-    coordinates: Point
+    coordinates: Point | None = None
     woeid: str = ""
+    country_woeid: str = ""
 
 
 class TweetMetrics(_Answer, frozen=True, kw_only=True):

@@ -2,15 +2,17 @@
 
 Every request goes through the same steps; the numbers recur in the code:
 
-1. a place among the requests under way, or 503 at once;
-2. its route, or 404, or 405;
+1. its route, or 404, or 405;
+2. a place among the requests under way, by what it costs to lose it (``gateway.levels.admission``),
+   or 503 at once; so is a command while the system is read-only;
 3. who asks, or 401, or 403;
 4. the positions of ``X-Wait-For``, or 504;
 5. the handler, within ``REQUEST_SECONDS_MAX`` in all and ``READ_SECONDS_MAX`` for a read, or 503;
    while Redis is away, a place among those who read from the store instead;
 6. while the store is away, the mark of an answer that comes from what Redis holds;
 7. what went wrong becomes a problem document; an unexpected exception becomes a 500 that says
-   nothing of the inside, and a log line that says all, joined by the request id.
+   nothing of the inside, and a log line that says all, joined by the request id;
+8. at any level but the normal one the answer says which (``gateway.levels``).
 
 Bounded by ``REQUESTS_MAX`` requests under way and ``gateway.limits`` for each.
 """
@@ -23,6 +25,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from prometheus_client import Counter, Histogram
 
 from events.errors import EventsError
@@ -30,10 +33,12 @@ from gateway.auth import Tokens
 from gateway.guards.guard import engine_away
 from gateway.guards.guards import Guards
 from gateway.http import Request, Response
-from gateway.limits import READ_SECONDS_MAX, REQUEST_SECONDS_MAX, REQUESTS_MAX
+from gateway.levels.admission import Admission, Cost, cost_of
+from gateway.levels.level import HEADER, Levels
+from gateway.limits import READ_SECONDS_MAX, REQUEST_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.outcomes import append_problem, unknown_outcome
-from gateway.pages import STALE, marked_stale
+from gateway.pages import is_stale, marked_stale
 from gateway.problems import MEDIA_TYPE, Problem, unavailable
 from gateway.routing import Access, Route, Router
 from gateway.waits import Waits, parse_positions
@@ -53,9 +58,10 @@ class Gateway:
         waits: Holds requests for positions.
         metrics: Counts them.
         guards: What is known of the engines; without them all are taken for well.
+        levels: How far the system is degraded; without it, not at all.
+        admission: Who is let in; without it, as many as there are places.
         request_seconds_max: Longest time of one request.
         read_seconds_max: Longest time of a read, after what it waited for.
-        requests_max: Most requests under way.
     """
 
     def __init__(
@@ -66,41 +72,61 @@ class Gateway:
         metrics: GatewayMetrics,
         *,
         guards: Guards | None = None,
+        levels: Levels | None = None,
+        admission: Admission | None = None,
         request_seconds_max: float = REQUEST_SECONDS_MAX,
         read_seconds_max: float = READ_SECONDS_MAX,
-        requests_max: int = REQUESTS_MAX,
     ) -> None:
+        self.routes = tuple(routes)
         self._router = Router(routes)
+        self._levels = levels or Levels()
+        self._admission = admission or Admission()
+        self._costs: dict[tuple[str, str], Cost] = {}
         self._tokens = tokens
         self._waits = waits
         self._metrics = metrics
         self._guards = guards
         self._request_seconds_max = request_seconds_max
         self._read_seconds_max = read_seconds_max
-        self._requests_max = requests_max
         self._seconds: dict[tuple[str, str], Histogram] = {}
         self._answered: dict[tuple[str, str, int], Counter] = {}
-        self.under_way = 0
 
     async def answer(self, request: Request) -> Response:
         """Returns the response, whatever happens."""
-        if self.under_way >= self._requests_max:  # 1
-            self._metrics.refused.inc()
-            return _problem_response(_too_busy(), request)
-        self.under_way += 1
-        self._metrics.under_way.set(self.under_way)
+        self._admission.under_way += 1
+        self._metrics.under_way.set(self._admission.under_way)
         began = time.perf_counter()
         route: Route | None = None
         try:
-            route, request.params = self._router.match(request.method, request.path)  # 2
+            route, request.params = self._router.match(request.method, request.path)  # 1
+            self._admit(route)  # 2
             response = await self._run(route, request)
         except Exception as error:
             response = _problem_response(self._problem(error, route, request), request)  # 7
         finally:
-            self.under_way -= 1
-            self._metrics.under_way.set(self.under_way)
+            self._admission.under_way -= 1
+            self._metrics.under_way.set(self._admission.under_way)
         self._count(route, request, response.status, time.perf_counter() - began)
+        level = self._levels.now
+        if level:
+            response = replace(response, headers=(*response.headers, (HEADER, str(level))))  # 8
         return response
+
+    def _admit(self, route: Route) -> None:
+        """Lets a request in.
+
+        Raises:
+            Problem: 503, too much is under way, or commands are refused just now.
+        """
+        cost = self._costs.get((route.method, route.path))
+        if cost is None:
+            cost = self._costs[route.method, route.path] = cost_of(route)
+        if not self._admission.admits(cost):
+            self._metrics.refused.labels(cost.name.lower()).inc()
+            raise _too_busy()
+        if self._levels.read_only and route.method != "GET" and cost is not Cost.OPERATOR:
+            self._metrics.refused.labels("read-only").inc()
+            raise self._levels.refusal()
 
     async def _run(self, route: Route, request: Request) -> Response:
         if route.access is not Access.OPEN:
@@ -129,7 +155,7 @@ class Gateway:
             response = await route.handler(request)  # 5
         if guards.store.away and route.method == "GET":
             response = marked_stale(response)  # 6
-        if STALE in response.headers:
+        if is_stale(response):
             self._metrics.stale_answers.inc()
         return response
 

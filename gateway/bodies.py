@@ -10,10 +10,11 @@ with milliseconds; names of fields are X's.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from events.types import Latitude, Longitude
 from gateway.limits import (
     DESCRIPTION_CODE_POINTS_MAX,
     LIST_DESCRIPTION_CODE_POINTS_MAX,
@@ -93,6 +94,21 @@ class ProfileEdit(_Sent, frozen=True, kw_only=True, omit_defaults=True):
     profile_image_url: Url | None = None
 
 
+class SentPoint(_Sent, frozen=True, kw_only=True):
+    """A GeoJSON point: longitude, then latitude."""
+
+    type: Literal["Point"]
+    coordinates: tuple[Longitude, Latitude]
+
+
+class SentGeo(_Sent, frozen=True, kw_only=True):
+    """Where a tweet is from: a point, a place by its WOEID (with its country's), or both."""
+
+    coordinates: SentPoint | None = None
+    woeid: IdText | None = None
+    country_woeid: IdText | None = None
+
+
 class NewTweet(_Sent, frozen=True, kw_only=True):
     """Body of ``POST /api/tweets``."""
 
@@ -106,6 +122,7 @@ class NewTweet(_Sent, frozen=True, kw_only=True):
     media_ids: Annotated[list[MediaId], Meta(max_length=MEDIA_MAX)] = []
     reply_to: IdText | None = None
     quote_tweet_id: IdText | None = None
+    geo: SentGeo | None = None
 
 
 class Target(_Sent, frozen=True, kw_only=True):

@@ -24,6 +24,8 @@ from gateway.commands.users import UserCommands
 from gateway.cursors import Cursors
 from gateway.guards.guards import Guards
 from gateway.health import Check, Health
+from gateway.levels.admission import Admission
+from gateway.levels.level import Levels
 from gateway.limits import READ_SECONDS_MAX, WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
@@ -79,6 +81,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         guards: What is known of the engines.
         wait_seconds_max: Longest hold for ``X-Wait-For``.
         read_seconds_max: Longest time of a read after that.
+        levels: How far the system is degraded.
+        admission: Who is let in.
     """
 
     log: Log
@@ -103,6 +107,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     guards: Guards | None = None
     wait_seconds_max: float = WAIT_SECONDS_MAX
     read_seconds_max: float = READ_SECONDS_MAX
+    levels: Levels = msgspec.field(default_factory=Levels)
+    admission: Admission = msgspec.field(default_factory=Admission)
 
 
 def build(services: Services) -> tuple[Gateway, Health]:
@@ -127,7 +133,11 @@ def build(services: Services) -> tuple[Gateway, Health]:
             services.engagement, services.tweets, accounts, graph, cursors
         ),
         timeline=TimelineQueries(
-            services.home, cursors, services.openings, services.tweet_partitions
+            services.home,
+            cursors,
+            services.openings,
+            services.tweet_partitions,
+            services.levels,
         ),
         user_commands=UserCommands(
             accounts=accounts,
@@ -141,7 +151,13 @@ def build(services: Services) -> tuple[Gateway, Health]:
         pin_commands=PinCommands(checks, minter, appender),
         tweet_commands=TweetCommands(checks, minter, appender),
         engagement_commands=EngagementCommands(
-            checks, services.tweets, services.engagement, minter, appender
+            checks,
+            services.tweets,
+            services.engagement,
+            minter,
+            appender,
+            levels=services.levels,
+            views_dropped=services.metrics.views_dropped,
         ),
         graph_commands=GraphCommands(checks, graph, minter, appender),
         collections=_collections(services, checks, appender, cursors),
@@ -155,6 +171,8 @@ def build(services: Services) -> tuple[Gateway, Health]:
         services.metrics,
         guards=guards,
         read_seconds_max=services.read_seconds_max,
+        levels=services.levels,
+        admission=services.admission,
     )
     return gateway, health
 

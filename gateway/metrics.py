@@ -40,10 +40,30 @@ class GatewayMetrics:
             "Requests being answered now.",
             registry=registry,
         )
-        # Refused at the door: add processes.
+        # Refused at the door, the cheapest to lose first: add processes.
         self.refused = Counter(
             "murmur_gateway_requests_refused_total",
-            "Requests answered 503 because too many were under way.",
+            "Requests answered 503 at once, by what they cost to lose, or read-only.",
+            ("cost",),
+            registry=registry,
+        )
+        # How far the system is degraded on purpose: 0 is normal.
+        self.level = Gauge(
+            "murmur_gateway_degradation_level",
+            "Level of degrading that is in force in this process, 0 to 4.",
+            registry=registry,
+        )
+        # What is measured, as multiples of the thresholds: from 1 on it asks for level 1.
+        self.signals = Gauge(
+            "murmur_gateway_degradation_signal",
+            "Signals that a level is entered by, as multiples of their thresholds.",
+            ("signal",),
+            registry=registry,
+        )
+        # Not counted, because views are off at this level.
+        self.views_dropped = Counter(
+            "murmur_gateway_views_dropped_total",
+            "Views of tweets that were answered and not counted.",
             registry=registry,
         )
         # How long readers are held until their own write is visible.

@@ -16,7 +16,10 @@ from gateway.limits import PAGE_DEFAULT, PAGE_MAX
 from gateway.problems import bad_request
 
 STALE = ("x-stale", "store")
-"""Header of an answer that may be behind what the store holds."""
+"""Header of an answer that may be behind what the store holds, because that is away."""
+
+STALE_BY_LEVEL = ("x-stale", "level")
+"""The same of one that is so on purpose (``gateway.levels``)."""
 
 Includes = Iterable[tuple[str, Sequence[bytes]]]
 """Names and open objects of what is included beside the data."""
@@ -57,6 +60,7 @@ def page(
     meta: Iterable[Extra] = (),
     beside: Iterable[Extra] = (),
     incomplete: bool = False,
+    why: tuple[str, str] = STALE,
 ) -> Response:
     """Returns a page of open objects; ``next_cursor`` is left out of the last one.
 
@@ -67,6 +71,7 @@ def page(
         meta: Further members of ``meta``.
         beside: Further members of the page.
         incomplete: Not all of it could be read.
+        why: The header of one that is incomplete.
     """
     cursor = b"" if next_cursor is None else b',"next_cursor":"%s"' % next_cursor.encode()
     body = b'{"data":%s%s%s,"meta":{"result_count":%d%s%s}}' % (
@@ -79,16 +84,21 @@ def page(
     )
     found = Response(body, is_page=True)
     if incomplete:
-        return marked_stale(replace(found, body=body[:-2] + b',"incomplete":true}}'))
+        return marked_stale(replace(found, body=body[:-2] + b',"incomplete":true}}'), why)
     return found
 
 
-def marked_stale(response: Response) -> Response:
-    """Returns an answer marked as what the caches hold while the store is away."""
-    if STALE in response.headers:
+def marked_stale(response: Response, why: tuple[str, str] = STALE) -> Response:
+    """Returns an answer marked as what the caches hold; one that is marked stays as it is."""
+    if is_stale(response):
         return response
     body = response.body[:-2] + b',"stale":true}}' if response.is_page else response.body
-    return replace(response, body=body, headers=(*response.headers, STALE))
+    return replace(response, body=body, headers=(*response.headers, why))
+
+
+def is_stale(response: Response) -> bool:
+    """Whether an answer is marked."""
+    return any(name == STALE[0] for name, _ in response.headers)
 
 
 def _array(bodies: Sequence[bytes]) -> bytes:

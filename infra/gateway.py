@@ -35,7 +35,7 @@ from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from gateway.server import Server
-from infra import compose
+from infra import compose, degrading, levels
 from infra.compose import Engines
 from infra.guarded import guarded
 from infra.settings import Settings, load
@@ -150,6 +150,10 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
             name: UnitState(make(on).topics, on.applied(name))
             for name, make in compose.UNITS.items()
         }
+        orders = levels.orders_of(on, behind.statements)
+        admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
+        level = degrading.Degrading(settings, behind.guards, admin, orders, metrics)
+        level.watch(units)
         timelines = compose.timelines_reader(on)
         accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
         tweets = CountedTweets(compose.tweets_reader(on), engagement)
@@ -172,13 +176,16 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
                 tokens=_tokens(settings, key),
                 tweet_partitions=on.topics.partitions("new-tweets"),
                 cursor_secret=key,
-                checks=_checks(on, units, behind.guards),
+                checks={**_checks(on, units, behind.guards), "level": level.check},
                 metrics=metrics,
                 version=_version(),
                 guards=behind.guards,
                 read_seconds_max=settings.gateway_read_s,
+                levels=level.levels,
+                admission=level.admission,
             )
         )
+        tweets.loads_counts = level.loads_counts
         # What lives as long as the process is not looked at again: a full collection of what is
         # imported by now takes 22 ms, and every reader waits behind it.
         gc.collect()
@@ -186,10 +193,11 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         server = Server(
             gateway, settings.gateway_host, settings.gateway_port, share_port=share_port
         )
-        await server.start()
-        await stop.wait()
-        health.draining = True
-        await server.stop()
+        async with level.running():
+            await server.start()
+            await stop.wait()
+            health.draining = True
+            await server.stop()
         await openings.close()
 
 

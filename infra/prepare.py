@@ -16,6 +16,7 @@ from events.idempotency import CassandraIdempotency
 from events.leases import CassandraLeases
 from infra import compose
 from infra.compose import Engines
+from infra.levels import orders_of
 from infra.settings import Settings, load
 from projections.base import ProjectionError
 
@@ -44,6 +45,7 @@ async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
     statements = Statements(on.session, settings.keyspace)
     await CassandraLeases(statements).create()
     await CassandraIdempotency(statements).create()
+    await orders_of(on, statements).create()
     for make in compose.UNITS.values():
         await make(on).open()
     return ensured

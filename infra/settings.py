@@ -177,6 +177,27 @@ class Settings(BaseSettings):
     gateway_redis_s: PositiveFloat = Field(
         REDIS_SECONDS_MAX, description="Seconds the gateway waits for one batch of Redis commands"
     )
+    # Degrading (docs/degrading.md says where these numbers come from).
+    degrade_auto_max: Annotated[int, Field(ge=0, le=4)] = Field(
+        4, description="Highest level that is entered by measurement; 0: by `murmur degrade` alone"
+    )
+    degrade_loop_s: PositiveFloat = Field(
+        0.1, description="Delay of a gateway's event loop that asks for level 1; twice that for 2"
+    )
+    degrade_under_way: PositiveFloat = Field(
+        0.5, description="Share of the places for requests, likewise"
+    )
+    degrade_redis_s: PositiveFloat = Field(0.25, description="p99 of Redis, likewise")
+    degrade_store_s: PositiveFloat = Field(0.75, description="p99 of the store, likewise")
+    degrade_lag_s: PositiveFloat = Field(
+        15.0, description="Lag of a unit, likewise; 4 times that for level 3, 20 times for level 4"
+    )
+    degrade_rise_s: PositiveFloat = Field(
+        3.0, description="Seconds for which more is asked before the next higher level is entered"
+    )
+    degrade_hold_s: PositiveFloat = Field(
+        30.0, description="Seconds for which less is asked before the next lower level is entered"
+    )
     token_key_file: Path | None = Field(
         None, description="Key that signs tokens (default: token.key in data_dir)"
     )

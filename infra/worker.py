@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from infra import compose, settings
 from infra.compose import Engines
+from infra.levels import obeyed
 from projections.base import RetryableError, Unit
 from projections.timelines.fan_out import FanOut
 from projections.timelines.unit import Timelines
@@ -60,7 +61,9 @@ async def run(unit_name: str, metrics_port: int) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         async with compose.engines(loaded) as on:
-            return await _feed(on, compose.UNITS[unit_name](on), stop, metrics_port)
+            unit = compose.UNITS[unit_name](on)
+            async with obeyed(on, unit):
+                return await _feed(on, unit, stop, metrics_port)
     except RetryableError as error:
         log.critical("unit %s ends: %s", unit_name, error)
         return Restart.exit_code

@@ -214,11 +214,16 @@ class Cache:
         return command
 
     async def get_beside(
-        self, other: Cache, ids: Iterable[int]
+        self, other: Cache, ids: Iterable[int], *, loads: bool = True
     ) -> tuple[dict[int, bytes], dict[int, bytes | None], PartlyRead | None]:
         """Returns, as :meth:`get`, these entries and another cache's of the same ids.
 
         Both stand in one bucket, so one command reads both.
+
+        Args:
+            other: The other cache.
+            ids: Of both.
+            loads: Whether the other's are loaded where they are missing.
 
         Returns:
             These entries; the other's, None where nobody knows whether there is one; and what could
@@ -255,6 +260,9 @@ class Cache:
             return found, beside, None
         mine_partly, loaded = await self._known(lost)
         found.update(loaded)
+        if not loads:
+            beside.update(dict.fromkeys(lost_beside))
+            return found, beside, mine_partly
         theirs_partly, loaded = await other._known(lost_beside)
         beside.update(loaded)
         if theirs_partly is not None:

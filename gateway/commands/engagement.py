@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 
+from prometheus_client import Counter
+
 from events.types import TweetLiked, TweetUnliked, TweetViewed
 from gateway.bodies import SeenTweets
 from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
+from gateway.levels.level import Feature, Levels
 from gateway.pages import one
 from gateway.problems import conflict
 from gateway.services import Engagement, Minter, Tweets
@@ -29,12 +32,17 @@ class EngagementCommands:
         engagement: Engagement,
         minter: Minter,
         appender: Appender,
+        *,
+        levels: Levels,
+        views_dropped: Counter,
     ) -> None:
         self._checks = checks
         self._tweets = tweets
         self._engagement = engagement
         self._minter = minter
         self._appender = appender
+        self._levels = levels
+        self._views_dropped = views_dropped
 
     async def like(self, request: Request) -> Response:
         """``POST /api/tweets/{id}/like``."""
@@ -75,8 +83,14 @@ class EngagementCommands:
         return answer(one(b'{"liked":false'), position, 200)
 
     async def views(self, request: Request) -> Response:
-        """``POST /api/tweets/views``: one view of each tweet; those that are gone are left out."""
+        """``POST /api/tweets/views``: one view of each tweet; those that are gone are left out.
+
+        While views are off none is counted, and the answer says so: a refusal would be repeated.
+        """
         ids = [int(text) for text in (await request.json(SeenTweets)).tweet_ids]
+        if not self._levels.has(Feature.VIEWS):
+            self._views_dropped.inc(len(ids))
+            return Response(one(b'{"viewed":0'), status=202)
         await self._checks.active(request.user_id)
         known = await self._tweets.get(ids)
         seen = [tweet_id for tweet_id in dict.fromkeys(ids) if tweet_id in known]

@@ -10,8 +10,8 @@ referred to.
 from __future__ import annotations
 
 from events.snowflake import time_of
-from events.types import TweetDeleted, TweetPosted
-from gateway.bodies import NewTweet
+from events.types import Coordinates, Place, TweetDeleted, TweetPosted
+from gateway.bodies import NewTweet, SentGeo
 from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
@@ -104,6 +104,8 @@ class TweetCommands:
             quote_of_id=quoted[0] if quoted else None,
             quote_of_user_id=quoted[1].author_id if quoted else None,
             media_ids=body.media_ids,
+            coordinates=_coordinates(body.geo),
+            place=_place(body.geo),
         )
 
     async def _new_retweet(self, user_id: int, tweet_id: int) -> TweetPosted:
@@ -157,3 +159,18 @@ def _checked_text(body: NewTweet) -> str:
     if "\x00" in text:
         raise invalid("text", "it holds the character U+0000.")
     return text
+
+
+def _coordinates(geo: SentGeo | None) -> Coordinates | None:
+    if geo is None or geo.coordinates is None:
+        return None
+    longitude, latitude = geo.coordinates.coordinates
+    return Coordinates(latitude, longitude)
+
+
+def _place(geo: SentGeo | None) -> Place | None:
+    if geo is None or geo.woeid is None:
+        if geo is not None and geo.country_woeid is not None:
+            raise invalid("geo.country_woeid", "it is the country of a woeid, which is missing.")
+        return None
+    return Place(int(geo.woeid), int(geo.country_woeid) if geo.country_woeid else None)

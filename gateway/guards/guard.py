@@ -25,6 +25,9 @@ PROBE_SECONDS_MIN = 0.25
 PROBE_SECONDS_MAX = 2.0
 PROBE_SPREAD = 0.2
 
+RECENT_MAX = 1_000
+"""Calls between two looks at how long they took; the first are as good as all."""
+
 log = logging.getLogger("gateway.guards")
 
 Probe = Callable[[], Awaitable[object]]
@@ -85,6 +88,7 @@ class Guard:
         self._probe = probe
         self._probe_seconds = probe_seconds
         self._probe_closes = probe_closes
+        self._recent: list[float] = []
         self._probing: asyncio.Task[None] | None = None
         self._suspecting: asyncio.Task[None] | None = None
         self._next_probe_at = 0.0
@@ -142,7 +146,14 @@ class Guard:
     def answered(self, seconds: float) -> None:
         """Counts an answer."""
         before = self._breaker.state
+        if len(self._recent) < RECENT_MAX:
+            self._recent.append(seconds)
         self._changed(before, self._breaker.answered(seconds, self.clock()), "it was slow")
+
+    def take_recent(self) -> list[float]:
+        """Returns how long the calls took that were answered since the last time, seconds."""
+        recent, self._recent = self._recent, []
+        return recent
 
     def failed(self, why: object, began: float | None = None) -> None:
         """Counts a failure.

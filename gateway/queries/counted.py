@@ -2,13 +2,13 @@
 
 One pass to Redis for both: the counts of a tweet are in the bucket of its fragment, so one command
 a bucket reads both. What is read from here is spliced, so no query and no page knows of counts.
-Where the store is away and Redis does not hold a tweet's counts, it has no ``public_metrics``: none
-are better than wrong ones.
+Where Redis does not hold a tweet's counts, and the store is away or not asked for them on purpose
+(``gateway.levels``), it has no ``public_metrics``: none are better than wrong ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from projections.base import PartlyRead
 from projections.engagement.layout import NOTHING, Counts, metrics_json
@@ -23,11 +23,15 @@ class CountedTweets:
     Args:
         tweets: Their content.
         engagement: Their counts; of the same generation, so in the same buckets.
+
+    Attributes:
+        loads_counts: Whether counts that Redis does not hold are read from the store.
     """
 
     def __init__(self, tweets: TweetsReader, engagement: EngagementReader) -> None:
         self._content = tweets.cache
         self._counts = engagement.cache
+        self.loads_counts: Callable[[], bool] = lambda: True
 
     async def get(self, ids: Iterable[int]) -> dict[int, TweetFragment]:
         """Returns the tweets that exist, their bodies with current counts.
@@ -36,7 +40,9 @@ class CountedTweets:
             PartlyRead: some are not in Redis, and could not be loaded.
             RetryableError: Redis is away.
         """
-        found, counts, partly = await self._content.get_beside(self._counts, ids)
+        found, counts, partly = await self._content.get_beside(
+            self._counts, ids, loads=self.loads_counts()
+        )
         unpack = TweetFragment.unpack
         tweets = {
             tweet_id: unpack(data, _metrics(counts.get(tweet_id, b"")))

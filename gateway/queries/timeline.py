@@ -17,8 +17,9 @@ from events.position import Position
 from gateway.answers import Explained
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
+from gateway.levels.level import Feature, Levels
 from gateway.openings import Openings
-from gateway.pages import Extra, page, page_count
+from gateway.pages import STALE, STALE_BY_LEVEL, Extra, marked_stale, page, page_count
 from gateway.problems import Problem, bad_request
 from gateway.queries.view import HomePage
 from gateway.queries.visible import includes
@@ -79,15 +80,22 @@ class TimelineQueries:
         cursors: Seals and opens where they begin.
         openings: Told when somebody opens his timeline.
         partitions: Of the topic ``new-tweets``, to say where in the log a tweet is.
+        levels: How far the system is degraded.
     """
 
     def __init__(
-        self, timelines: Home, cursors: Cursors, openings: Openings, partitions: int
+        self,
+        timelines: Home,
+        cursors: Cursors,
+        openings: Openings,
+        partitions: int,
+        levels: Levels,
     ) -> None:
         self._timelines = timelines
         self._cursors = cursors
         self._openings = openings
         self._partitions = partitions
+        self._levels = levels
 
     async def home(self, request: Request) -> Response:
         """``GET /api/timeline/home``."""
@@ -100,11 +108,17 @@ class TimelineQueries:
             return await self._next(request, cursor, count, explain)
         above = self._above(request, since) if since is not None else None
         user = request.user_id
-        self._openings.opened(user)
+        if self._levels.has(Feature.OPENINGS):
+            self._openings.opened(user)
+        cached_only = self._levels.cached_only
         if above is None:
-            found = await self._timelines.page(user, None, count, explain=explain)
+            found = await self._timelines.page(
+                user, None, count, explain=explain, cached_only=cached_only
+            )
         else:
-            found = await self._timelines.refresh(user, above, count, explain=explain)
+            found = await self._timelines.refresh(
+                user, above, count, explain=explain, cached_only=cached_only
+            )
         newest = found.tweets[0][0] if found.tweets else above or 0
         following = found.below and Place(found.below, newest, above or 0)
         meta = [("newest_cursor", _text(self._cursors.seal(NEWEST_ROUTE, user, b"%d" % newest)))]
@@ -112,10 +126,11 @@ class TimelineQueries:
             meta.append(("missed", b"%d" % found.missed))
         if found.has_missed_more:
             meta.append(("missed_is_lower_bound", b"true"))
-        return self._page(request, found, following or None, meta)
+        return self._page(request, found, following or None, meta, cached_only=cached_only)
 
     async def _next(self, request: Request, cursor: str, count: int, explain: bool) -> Response:
         place = Place.open(self._cursors, request.user_id, cursor)
+        cached_only = self._levels.cached_only
         found = await self._timelines.page(
             request.user_id,
             place.below,
@@ -123,11 +138,18 @@ class TimelineQueries:
             top=place.top,
             above=place.above,
             explain=explain,
+            cached_only=cached_only,
         )
-        return self._page(request, found, place.after(found))
+        return self._page(request, found, place.after(found), cached_only=cached_only)
 
     def _page(
-        self, request: Request, found: Page, following: Place | None, meta: Sequence[Extra] = ()
+        self,
+        request: Request,
+        found: Page,
+        following: Place | None,
+        meta: Sequence[Extra] = (),
+        *,
+        cached_only: bool,
     ) -> Response:
         cursor = following.seal(self._cursors, request.user_id) if following else None
         beside: list[Extra] = []
@@ -136,14 +158,16 @@ class TimelineQueries:
             beside.append(("explain", msgspec.json.encode(explained)))
         bodies = [tweet.body for _, tweet in found.tweets]
         included = includes(found.tweets, found.originals, found.users)
-        return page(
+        response = page(
             bodies,
             cursor,
             included,
             meta=meta,
             beside=beside,
             incomplete=found.incomplete,
+            why=STALE_BY_LEVEL if cached_only else STALE,
         )
+        return marked_stale(response, STALE_BY_LEVEL) if cached_only else response
 
     def _explained(self, reason: Reason) -> Explained:
         position = None

@@ -241,6 +241,7 @@ def _object(record: ReadRecord) -> dict[str, Any]:
         "appended_at": record.appended_at,
         "key": None if record.key is None else _text(record.key),
         "headers": {name: _text(value) for name, value in record.headers},
+        "schema": record.schema,
         "event": None if record.event is None else msgspec.to_builtins(record.event),
         "error": None if record.error is None else f"{type(record.error).__name__}: {record.error}",
         "value": base64.b64encode(record.value).decode()
@@ -257,6 +258,9 @@ def _line(record: ReadRecord) -> str:
 def _words(record: ReadRecord) -> str:
     if record.event is not None:
         name = type(record.event).__name__
+        newest = f"{name}.v{len(catalog.schemas()[name])}"
+        if record.schema not in (None, newest):
+            name += f" (written as {str(record.schema).rpartition('.')[2]})"
         return f"{name} {msgspec.json.encode(record.event).decode()}"
     if record.error is not None:
         return f"POISON {type(record.error).__name__}: {record.error}"

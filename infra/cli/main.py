@@ -23,6 +23,7 @@ COMMANDS = {
     "up": "infra.cli.stack",
     "down": "infra.cli.stack",
     "status": "infra.cli.status",
+    "degrade": "infra.cli.degrade",
     "logs": "infra.cli.stack",
     "settings": "infra.cli.settings",
     "worker": "infra.cli.worker",

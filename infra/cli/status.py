@@ -3,7 +3,8 @@
 The engines are asked now (each answers its probe or does not), beside what the launcher says of
 its processes. A unit's numbers come from the log and its state alone, so they are true whether or
 not a worker runs: committed lag (log end minus the group's commits), applied positions, events
-per second between two looks, and dead letters.
+per second between two looks, and dead letters. The level of degrading is what is said to all
+processes (`murmur degrade`); one that a single gateway measured for itself is named as well.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import typer
 from rich.table import Table
 
 from events.errors import EventsError
+from gateway.levels.level import Level, Said
+from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, out, print_json
-from infra.settings import ADDRESS_OF, Loaded, load
+from infra.levels import now_ms, orders_of
+from infra.settings import ADDRESS_OF, Loaded, Settings, load
 from infra.stack import state
 from infra.stack.engines.base import NotReadyError
 from infra.stack.launcher import engines
@@ -37,22 +41,46 @@ def status(as_json: AsJson = False) -> None:
     loaded = load()
     parts = asyncio.run(_engines(loaded))
     units: list[UnitStatus] = []
+    said = Said()
     wrong = [f"{part['name']}: {part['problem']}" for part in parts if part["problem"]]
     reachable = not any(part["phase"] == "unreachable" for part in parts)
     if reachable:
         try:
             units = asyncio.run(look(loaded.settings))
+            said = asyncio.run(_said(loaded.settings))
         except (RetryableError, EventsError) as error:
             raise CommandError(str(error), Status.UNREACHABLE) from error
     wrong += [f"{unit.name}: {problem}" for unit in units for problem in unit.problems]
+    level, why = said.level(now_ms())
+    wrong += _degraded(said, level, why)
     if as_json:
-        print_json({"engines": parts, "units": [unit.shown() for unit in units], "wrong": wrong})
+        shown = [unit.shown() for unit in units]
+        print_json({"engines": parts, "units": shown, "level": level, "wrong": wrong})
     else:
         _print(parts, units, wrong)
     if not reachable:
         raise typer.Exit(Status.UNREACHABLE)
     if wrong:
         raise typer.Exit(Status.WRONG)
+
+
+async def _said(settings: Settings) -> Said:
+    async with compose.engines(settings) as on:
+        orders = orders_of(on)
+        await orders.create()
+        return await orders.said()
+
+
+def _degraded(said: Said, level: Level, why: str) -> list[str]:
+    """Names the level that holds for all, and those that single gateways measured."""
+    lines = [f"level {level}: {level.words} ({why}); see `murmur degrade`"] if level else []
+    if not said.ordered(now_ms()):
+        lines += [
+            f"gateway {claim.process}: level {claim.level} by {claim.reason}"
+            for claim in said.claims
+            if claim.level > level
+        ]
+    return lines
 
 
 async def _engines(loaded: Loaded) -> list[dict[str, Any]]:

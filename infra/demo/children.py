@@ -185,12 +185,20 @@ class Worker(Child):
 
 
 class GatewayProcess(Child):
-    """A gateway on the wanted port, or on another when that is taken or 0."""
+    """A gateway on the wanted port, or on another when that is taken or 0.
+
+    What it answers is compared and measured, so it does not degrade by itself unless ``env`` says.
+    """
 
     def __init__(self, wanted_port: int, log_dir: Path, env: Mapping[str, str]) -> None:
         port = ports.choose({"http": wanted_port}, {}, usual=wanted_port != 0)["http"]
         self.url = f"http://127.0.0.1:{port}"
-        env = {**env, "MURMUR_GATEWAY_PORT": str(port), "MURMUR_GATEWAY_HOST": "127.0.0.1"}
+        env = {
+            "MURMUR_DEGRADE_AUTO_MAX": "0",
+            **env,
+            "MURMUR_GATEWAY_PORT": str(port),
+            "MURMUR_GATEWAY_HOST": "127.0.0.1",
+        }
         argv = ["-m", "infra.cli.main", "gateway"]
         super().__init__("the gateway", argv, log_dir / "gateway.log", env)
 

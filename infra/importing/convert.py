@@ -15,8 +15,8 @@ from hashlib import blake2b
 
 from events.snowflake import time_of
 from events.types import (
+    Coordinates,
     Event,
-    Geo,
     TweetLiked,
     TweetPosted,
     UserBlocked,
@@ -68,9 +68,9 @@ def registration(account: Account) -> tuple[UsernameClaimed, UserRegistered]:
 
 def posted(tweet: ArchivedTweet, account: Account, conversation_id: int) -> TweetPosted:
     """The event of an archived tweet, with its own id and time."""
-    geo = None
+    coordinates = None
     if tweet.latitude is not None and tweet.longitude is not None:
-        geo = Geo(latitude=tweet.latitude, longitude=tweet.longitude)
+        coordinates = Coordinates(latitude=tweet.latitude, longitude=tweet.longitude)
     own_quote = (tweet.quote_of_name or "").casefold() == account.username.casefold()
     return TweetPosted(
         event_id=tweet.tweet_id,
@@ -85,7 +85,7 @@ def posted(tweet: ArchivedTweet, account: Account, conversation_id: int) -> Twee
         reply_to_user_id=tweet.reply_to_user_id,
         quote_of_id=tweet.quote_of_id,
         quote_of_user_id=account.user_id if own_quote else None,
-        geo=geo,
+        coordinates=coordinates,
         source=tweet.source,
     )
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from events.types import (
     Event,
+    Place,
     ProfileChanged,
     TweetDeleted,
     TweetLiked,
@@ -42,6 +43,15 @@ from infra.simulate.life import Life
 from infra.simulate.words import compose
 
 Act: TypeAlias = Callable[[Life], Event | None]
+
+PLACES = {
+    "en": Place(44418, 23424975),
+    "de": Place(638242, 23424829),
+    "es": Place(766273, 23424950),
+    "pt": Place(455827, 23424768),
+    "ja": Place(1118370, 23424856),
+}
+"""The city, with its country, of those of a language who share theirs: one user in three."""
 
 SOURCES = ("Murmur for Web", "Murmur for Phones", "Murmur Deck", "")
 INACTIVE_SHARE_MAX = 0.03
@@ -83,6 +93,7 @@ def _new_tweet(life: Life, user: int, reply_to: TweetPosted | None) -> TweetPost
         reply_to_id=reply_to.tweet_id if reply_to else None,
         reply_to_user_id=reply_to.user_id if reply_to else None,
         source=SOURCES[int(life.random.random() * len(SOURCES))],
+        place=PLACES.get(life.people[user].language) if user % 3 == 0 else None,
     )
     life.tweets.add(life.random, tweet)
     return tweet

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from events.types import Geo, TweetPosted
+from events.types import TweetPosted
 from projections import fragments
 from projections.text import entities
 from projections.text.language import UNDETERMINED
@@ -97,8 +97,9 @@ class _Point(msgspec.Struct, frozen=True):
 
 
 class _Geo(msgspec.Struct, frozen=True, omit_defaults=True):
-    coordinates: _Point
+    coordinates: _Point | None = None
     woeid: str = ""
+    country_woeid: str = ""
 
 
 class _Tweet(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -134,7 +135,7 @@ def pack(event: TweetPosted, parsed: entities.Entities | None = None) -> bytes:
         event.retweet_of_user_id or 0,
         event.quote_of_id or 0,
         event.quote_of_user_id or 0,
-        (HAS_MEDIA if event.media_ids else 0) | (HAS_GEO if event.geo is not None else 0),
+        (HAS_MEDIA if event.media_ids else 0) | (HAS_GEO if _located(event) else 0),
     )
     tweet = _Tweet(
         id=str(event.tweet_id),
@@ -147,7 +148,7 @@ def pack(event: TweetPosted, parsed: entities.Entities | None = None) -> bytes:
         entities=entities.parse(event.text) if parsed is None else parsed,
         attachments=_Attachments(event.media_ids) if event.media_ids else None,
         referenced_tweets=_references(event),
-        geo=_geo(event.geo) if event.geo is not None else None,
+        geo=_geo(event) if _located(event) else None,
         source=event.source,
     )
     return header + fragments.open_object(tweet)
@@ -175,7 +176,15 @@ def _references(event: TweetPosted) -> list[_Reference]:
     return [_Reference(kind, str(tweet_id)) for kind, tweet_id in named if tweet_id]
 
 
-def _geo(place: Geo) -> _Geo:
+def _located(event: TweetPosted) -> bool:
+    return event.coordinates is not None or event.place is not None
+
+
+def _geo(event: TweetPosted) -> _Geo:
     """GeoJSON puts the longitude first."""
-    point = _Point((place.longitude, place.latitude))
-    return _Geo(point, str(place.woeid) if place.woeid is not None else "")
+    at, place = event.coordinates, event.place
+    return _Geo(
+        _Point((at.longitude, at.latitude)) if at is not None else None,
+        str(place.woeid) if place is not None else "",
+        str(place.country_woeid) if place is not None and place.country_woeid is not None else "",
+    )

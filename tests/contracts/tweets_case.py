@@ -6,7 +6,7 @@ import json
 from random import Random
 from typing import Any
 
-from events.types import Geo, TweetDeleted, TweetPosted
+from events.types import Coordinates, Place, TweetDeleted, TweetPosted
 from projections.base import Unit
 from projections.tweets.mentions import (
     Addressee,
@@ -191,7 +191,12 @@ def _post(rng: Random, base: int, number: int, posted: list[TweetPosted]) -> Twe
     other = rng.choice(posted) if posted else None
     fields: dict[str, Any] = {"text": _text(rng, base), "conversation_id": tweet_id}
     if kind == "plain" and rng.random() < 0.5:
-        fields |= {"media_ids": ["7_1"], "geo": Geo(52.5, 13.4), "lang": "en"}
+        fields |= {
+            "media_ids": ["7_1"],
+            "coordinates": Coordinates(52.5, 13.4),
+            "place": Place(638242, 23424829),
+            "lang": "en",
+        }
     if kind == "reply" and other is not None:
         fields |= {
             "reply_to_id": other.tweet_id,

@@ -124,6 +124,7 @@ class Town:
     logs: Path
     gateway: GatewayProcess
     client: httpx.AsyncClient
+    workers: Mapping[str, Worker]
 
     async def until_working(self) -> None:
         """Waits until the workers have taken up their partitions."""
@@ -177,13 +178,14 @@ async def town(settings: Settings, logs: Path) -> AsyncIterator[Town]:
     await prepare(settings)
     async with AsyncExitStack() as closing:
         gateway = GatewayProcess(free_port(), logs, env)
-        for child in (*(Worker(unit, logs, env) for unit in UNITS), gateway):
+        workers = {unit: Worker(unit, logs, env) for unit in UNITS}
+        for child in (*workers.values(), gateway):
             closing.push_async_callback(child.stop)
             await child.start()
         client = await closing.enter_async_context(
             httpx.AsyncClient(base_url=gateway.url, timeout=TIMEOUT_SECONDS)
         )
         await gateway.until_ready(client, READY_SECONDS_MAX)
-        running = Town(settings, env, logs, gateway, client)
+        running = Town(settings, env, logs, gateway, client, workers)
         await running.until_working()
         yield running

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from events.types import EVENT_TYPES, INT64_MAX, Event, Geo
+from events.types import EVENT_TYPES, INT64_MAX, Coordinates, Event, Place
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -33,8 +33,8 @@ def values(annotation: msgspec.inspect.Type) -> st.SearchStrategy[Any]:  # noqa:
         case msgspec.inspect.DictType():
             return st.dictionaries(_TEXT, st.booleans(), max_size=4)
         case msgspec.inspect.StructType(cls=cls):
-            assert cls is Geo
-            return st.builds(Geo, **_fields(annotation))
+            assert cls in (Coordinates, Place)
+            return st.builds(cls, **_fields(annotation))
         case msgspec.inspect.UnionType(types=types):
             return st.one_of(*map(values, types))
     raise TypeError(annotation)

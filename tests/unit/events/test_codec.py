@@ -45,9 +45,8 @@ def test_what_is_encoded_decodes_to_the_same_event(event: Event) -> None:
 
 @pytest.mark.parametrize("name", EVENT_TYPES)
 def test_the_example_encodes_decodes_and_equals(name: str) -> None:
-    for file in catalog.schemas()[name]:
-        event = from_object(catalog.load_example(file))
-        assert CODEC.decode(CODEC.encode(event)) == event
+    event = from_object(catalog.load_example(catalog.schemas()[name][-1]))
+    assert CODEC.decode(CODEC.encode(event)) == event
 
 
 def test_the_wire_format_is_a_zero_byte_the_id_big_endian_and_the_avro_body() -> None:
@@ -141,14 +140,14 @@ async def test_a_registry_that_is_away_is_not_poison() -> None:
 
 
 @pytest.mark.parametrize("name", EVENT_TYPES)
-async def test_the_example_of_every_version_decodes_with_the_newest_reader(name: str) -> None:
-    for file in catalog.schemas()[name]:
-        source = MemorySchemas()
-        source.table[1] = file.schema
-        event = from_object(catalog.load_example(file))
-        fields = msgspec.to_builtins(event, builtin_types=(bytes,))
-        decoded = await Codec({}, source).decode_batch([written(file.schema, 1, fields)])
-        assert decoded.events == [event]
+async def test_the_newest_example_decodes_whatever_its_id(name: str) -> None:
+    file = catalog.schemas()[name][-1]  # older ones: test_upcasters
+    source = MemorySchemas()
+    source.table[1] = file.schema
+    event = from_object(catalog.load_example(file))
+    fields = msgspec.to_builtins(event, builtin_types=(bytes,))
+    decoded = await Codec({}, source).decode_batch([written(file.schema, 1, fields)])
+    assert decoded.events == [event]
 
 
 async def test_old_bytes_decode_with_the_newest_reader() -> None:

@@ -11,9 +11,9 @@ from events.errors import InvalidEvent
 from events.types import (
     EVENT_TYPES,
     EVENT_TYPES_OF_TOPIC,
+    Coordinates,
     Event,
     FanOutChunk,
-    Geo,
     PreferencesChanged,
     RedriveRequested,
     TweetLiked,
@@ -98,7 +98,7 @@ def test_keys_are_text_so_that_other_producers_agree() -> None:
         (posted(text=b"bytes"), "text"),
         (posted(lang=7), "lang"),
         (posted(media_ids=["a", 2]), "media_ids[1]"),
-        (posted(geo=Geo(91.0, 0.0)), "geo.latitude"),
+        (posted(coordinates=Coordinates(91.0, 0.0)), "coordinates.latitude"),
         (posted(created_at=1.5), "created_at"),
         (
             PreferencesChanged(event_id=1, occurred_at=2, user_id=3, preferences={"a": 1}),  # type: ignore[dict-item]

@@ -253,6 +253,7 @@ class FakeHome:
         self._oracle = oracle
         self._tweets = tweets
         self._accounts = accounts
+        self.cached_only = False
 
     async def refresh(
         self,
@@ -263,7 +264,9 @@ class FakeHome:
         explain: bool = False,
         cached_only: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
-        page = await self.page(user_id, None, count, above=above, explain=explain)
+        page = await self.page(
+            user_id, None, count, above=above, explain=explain, cached_only=cached_only
+        )
         new = [i for i in self._oracle.home(user_id) if i > above]
         return replace(page, missed=max(0, len(new) - count), has_missed_more=len(new) > 9)
 
@@ -278,6 +281,7 @@ class FakeHome:
         explain: bool = False,
         cached_only: bool = False,
     ) -> HomePage[TweetFragment, UserFragment]:
+        self.cached_only = cached_only
         shown = [i for i in self._oracle.home(user_id) if i > above]
         assert below is None or top in (shown[0], NEWEST)
         ids = _page(shown, below or 2**63, count + 1)

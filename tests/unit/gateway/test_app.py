@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from gateway.app import Gateway
 from gateway.auth import Tokens
 from gateway.http import Request, Response
+from gateway.levels.admission import Admission
 from gateway.metrics import GatewayMetrics
 from gateway.routing import Access, Route
 from gateway.waits import Waits
@@ -270,7 +271,7 @@ async def test_requests_beyond_the_bound_are_refused_at_once() -> None:
         await release.wait()
         return Response(b"{}")
 
-    gateway = _gateway(held, requests_max=2)
+    gateway = _gateway(held, admission=Admission(requests_max=3))  # two of them for pages
     under_way = [asyncio.create_task(gateway.answer(_request())) for _ in range(2)]
     await asyncio.sleep(0)
     refused = await gateway.answer(_request())

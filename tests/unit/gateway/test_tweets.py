@@ -57,6 +57,41 @@ async def test_the_length_of_a_text_is_counted_in_code_points_after_nfc(
         assert answer["errors"][0]["field"] == "text"
 
 
+@pytest.mark.parametrize(
+    "geo",
+    [
+        {"woeid": "44418", "country_woeid": "23424975"},
+        {"coordinates": {"type": "Point", "coordinates": [13.4, 52.5]}},
+        {"coordinates": {"type": "Point", "coordinates": [13.4, 52.5]}, "woeid": "638242"},
+    ],
+)
+async def test_a_tweet_shows_the_place_that_its_author_shared(
+    world: World, geo: dict[str, object]
+) -> None:
+    alice = await world.register("alice")
+    body = {"text": "here", "geo": geo}
+    posted = await world.call(201, "POST", "/api/tweets", body, user=alice)
+    assert posted["data"]["geo"] == geo
+    read = await world.call(200, "GET", f"/api/tweets/{posted['data']['id']}", user=alice)
+    assert read["data"]["geo"] == geo
+
+
+@pytest.mark.parametrize(
+    ("geo", "field"),
+    [
+        ({"country_woeid": "23424975"}, "geo.country_woeid"),
+        ({"coordinates": {"type": "Point", "coordinates": [181, 0]}}, "geo.coordinates"),
+        ({"woeid": 44418}, "geo.woeid"),
+    ],
+)
+async def test_a_place_that_is_none_is_refused(
+    world: World, geo: dict[str, object], field: str
+) -> None:
+    alice = await world.register("alice")
+    problem = await world.call(422, "POST", "/api/tweets", {"text": "x", "geo": geo}, user=alice)
+    assert problem["errors"][0]["field"].startswith(field)
+
+
 async def test_a_lone_surrogate_is_not_json(world: World) -> None:
     alice = await world.register("alice")
     await world.call(

@@ -17,6 +17,8 @@ from gateway.build import Services, build
 from gateway.guards.guards import Guards
 from gateway.health import Check
 from gateway.http import Request, Response
+from gateway.levels.admission import Admission
+from gateway.levels.level import Levels
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from tests.oracle import Oracle
@@ -64,6 +66,9 @@ class World:
             "engagement": frozenset({"new-tweets", "engagements"}),
             "collections": frozenset({"lists", "bookmarks"}),
         }
+        self.home = FakeHome(self.oracle, tweets, accounts)
+        self.levels = Levels()
+        self.admission = Admission(delay_seconds=0.1)
         services = Services(
             log=self.log,
             minter=minter,
@@ -74,7 +79,7 @@ class World:
             engagement=FakeEngagement(self.oracle),
             authors=FakeAuthors(self.oracle),
             graph=FakeGraph(self.oracle),
-            home=FakeHome(self.oracle, tweets, accounts),
+            home=self.home,
             collections=self.collections,
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
@@ -85,6 +90,8 @@ class World:
             metrics=self.metrics,
             version="test",
             guards=guards,
+            levels=self.levels,
+            admission=self.admission,
             wait_seconds_max=wait_seconds_max,
         )
         self.gateway, self.health = build(services)

@@ -228,9 +228,13 @@ async def test_ids_times_and_texts_are_kept(tmp_path: Path) -> None:
     assert (first.tweet_id, first.created_at) == (1050118621198921728, CREATED_MS)
     assert abs(time_of(first.tweet_id) - first.created_at) < 86_400_000 * 2
     assert (first.user_id, first.lang, first.source) == (OWNER, "en", "Phone & Co")
-    assert (first.geo.latitude, first.geo.longitude) == (48.4, 9.99)
-    assert (third.geo.latitude, third.geo.longitude, third.lang) == (48.4, 9.99, None)
-    assert (second.created_at, second.lang, second.geo) == (1_142_974_214_000, "id", None)
+    assert (first.coordinates.latitude, first.coordinates.longitude) == (48.4, 9.99)
+    assert (third.coordinates.latitude, third.coordinates.longitude, third.lang) == (
+        48.4,
+        9.99,
+        None,
+    )
+    assert (second.created_at, second.lang, second.coordinates) == (1_142_974_214_000, "id", None)
     assert [e.conversation_id for e in tweets] == [e.tweet_id for e in tweets]
     assert tally == Tally(read=3, appended=3)
 

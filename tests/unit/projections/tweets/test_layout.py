@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from events.types import Geo, TweetPosted
+from events.types import Coordinates, Place, TweetPosted
 from projections.tweets.layout import DELETED, TweetFragment, pack, standing
 
 
@@ -52,7 +52,8 @@ def test_a_reply_with_all_that_a_tweet_can_have() -> None:
             quote_of_id=8,
             quote_of_user_id=9,
             media_ids=["7_1", "7_2"],
-            geo=Geo(52.5, 13.4, 638242),
+            coordinates=Coordinates(52.5, 13.4),
+            place=Place(638242, 23424829),
             source="web",
         )
     )
@@ -66,6 +67,7 @@ def test_a_reply_with_all_that_a_tweet_can_have() -> None:
     assert body["geo"] == {
         "coordinates": {"type": "Point", "coordinates": [13.4, 52.5]},
         "woeid": "638242",
+        "country_woeid": "23424829",
     }
     assert body["entities"]["mentions"] == [{"start": 0, "end": 4, "username": "bob"}]
     assert body["entities"]["hashtags"] == [{"start": 21, "end": 26, "tag": "news"}]
@@ -73,6 +75,12 @@ def test_a_reply_with_all_that_a_tweet_can_have() -> None:
     assert (fragment.reply_to_id, fragment.reply_to_user_id) == (6, 7)
     assert (fragment.quote_of_id, fragment.quote_of_user_id) == (8, 9)
     assert fragment.has_media
+
+
+def test_a_place_needs_no_point_and_a_point_no_place() -> None:
+    assert opened(posted(place=Place(638242)))[1]["geo"] == {"woeid": "638242"}
+    point = {"type": "Point", "coordinates": [13.4, 52.5]}
+    assert opened(posted(coordinates=Coordinates(52.5, 13.4)))[1]["geo"] == {"coordinates": point}
 
 
 def test_a_retweet_names_its_original() -> None:
