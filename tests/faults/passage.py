@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from events.types import UserDeactivated
+from events.types import UserDeactivated, UserErased
 from infra.demo.convergence import NotConverged, Offsets
 from projections.base import RetryableError
 from tests.faults.clients import Told, median, of
@@ -27,6 +27,7 @@ from tests.faults.world import CONVERGE_S_MAX
 EVENTS = 2_000
 RATE = 200
 READS, POSTS = 40, 6
+LEAVING = (UserDeactivated, UserErased)
 READING = ("home", "tweet", "user")
 
 
@@ -68,10 +69,10 @@ async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> 
         await traffic
         await clients.until_told(READS, POSTS, well)
     reading.cancel()
-    told = [*clients.told, *await sent_again(town)]
-    oracle = await town.converged()
     records = here.view.records({}, await here.view.ends(["users"]))
-    left = {one.event.user_id async for one in records if isinstance(one.event, UserDeactivated)}
+    left = {one.event.user_id async for one in records if isinstance(one.event, LEAVING)}
+    told = [*clients.told, *await sent_again(town, left)]
+    oracle = await town.converged()
     absent = taken_for_absent(told, oracle, left)
     assert not absent, absent
     compared = await check_outcomes(town, told, oracle)
