@@ -365,13 +365,15 @@ class TweetUnbookmarked(Event, frozen=True, kw_only=True):
 class FanOutChunk(Event, frozen=True, kw_only=True):
     """A tweet is to be delivered to the followers of a range of ids, both ends included.
 
-    Without ``last_follower_id`` the range has no end.
+    Without ``last_follower_id`` the range has no end. ``generation`` is whose chunk it is: each
+    generation of the unit cuts its own (None: the first).
     """
 
     tweet_id: Id
     author_id: Id
     first_follower_id: Id
     last_follower_id: Id | None = None
+    generation: Name | None = None
 
 
 class BackfillChunk(Event, frozen=True, kw_only=True):
@@ -380,6 +382,7 @@ class BackfillChunk(Event, frozen=True, kw_only=True):
     author_id: Id
     first_follower_id: Id
     last_follower_id: Id | None = None
+    generation: Name | None = None
 
 
 class RedriveRequested(Event, frozen=True, kw_only=True):

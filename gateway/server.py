@@ -44,7 +44,8 @@ class RsgiApp:
     """Turns the server's calls into requests and responses into the server's answers."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+        self.gateway = gateway
+        """What answers the next request; each request asks once."""
         self.draining = False
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
@@ -60,7 +61,7 @@ class RsgiApp:
             chunks=lambda: _chunks(protocol),
             request_id=request_id,
         )
-        response = await self._gateway.answer(request)
+        response = await self.gateway.answer(request)
         headers = _headers(response, request_id)
         if self.draining:
             headers.append(("connection", "close"))
@@ -136,6 +137,10 @@ class Server:
         await asyncio.sleep(0)
         if self._serving.done():
             self._serving.result()
+
+    def answer_with(self, gateway: Gateway) -> None:
+        """Has another gateway answer from the next request on; those under way end as begun."""
+        self._app.gateway = gateway
 
     async def stop(self) -> None:
         """Sends clients away, stops listening, finishes what is under way, closes."""

@@ -7,9 +7,10 @@ here. Whoever opens closes: use `engines` as an async context.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import httpx
 from cassandra.cluster import Session
@@ -28,7 +29,6 @@ from projections import store as store_module
 from projections.accounts.read import AccountsReader
 from projections.accounts.unit import NAME as ACCOUNTS
 from projections.accounts.unit import Accounts
-from projections.base import Unit
 from projections.bus import TIMEOUT_SECONDS, RedisBus
 from projections.collections.read import CollectionsReader
 from projections.collections.unit import NAME as COLLECTIONS
@@ -37,6 +37,7 @@ from projections.engagement.read import EngagementReader
 from projections.engagement.threads import ThreadsReader
 from projections.engagement.unit import NAME as ENGAGEMENT
 from projections.engagement.unit import RECORDS_MAX, Engagement
+from projections.generations import Generations, Phase
 from projections.keys import Keys
 from projections.positions import AppliedPositions
 from projections.store import Store
@@ -50,36 +51,73 @@ from projections.tweets.mentions import MentionsReader
 from projections.tweets.read import TweetsReader
 from projections.tweets.unit import NAME as TWEETS
 from projections.tweets.unit import Tweets
+from projections.unit import StoredUnit
 from schemas.catalog import Topics
 
 REGISTRY_SECONDS_MAX = 10.0
 CONNECT_SECONDS_MAX = 15.0
 BACKLOG_SECONDS = 5.0
 
+STATE_OF = {FAN_OUT: TIMELINES}
+"""Units that live in another one's state, and so in its generation."""
+
 
 @dataclass(frozen=True)
 class Engines:
-    """Connected clients of the engines that projections stand on."""
+    """Connected clients of the engines that projections stand on.
+
+    Attributes:
+        settings: Where they are.
+        bus: Redis.
+        session: The store.
+        store: The tables of the generation that units begin with; see :meth:`store_of`.
+        registry: Of the schemas.
+        serving: The generation that is in service, by unit; absent for the first.
+    """
 
     settings: Settings
     bus: RedisBus
     session: Session
     store: Store
     registry: Registry
+    serving: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def topics(self) -> Topics:
         """The topics' names on the broker."""
         return Topics(self.settings.topic_prefix, self.settings.site)
 
+    @property
+    def generations(self) -> Generations:
+        """The registry of the units' generations."""
+        settings = self.settings
+        statements = Statements(self.session, settings.keyspace)
+        return Generations(statements, settings.topic_prefix, settings.generation)
+
+    def at(self, serving: Mapping[str, str]) -> Engines:
+        """Returns the same engines with other generations of some units."""
+        return replace(self, serving={**self.serving, **serving})
+
+    def generation(self, unit: str) -> str:
+        """Returns the generation of a unit that readers and workers made of this are of."""
+        return self.serving.get(STATE_OF.get(unit, unit), self.settings.generation)
+
+    def store_of(self, unit: str) -> Store:
+        """Returns the tables of the unit's generation."""
+        return self.store.of(self.generation(unit))
+
     def keys(self, unit: str) -> Keys:
         """Names the unit's keys; a topic prefix (as tests use) makes a scope of its own."""
         settings = self.settings
-        return Keys(settings.generation, settings.topic_prefix + unit, settings.buckets)
+        return Keys(self.generation(unit), settings.topic_prefix + unit, settings.buckets)
 
     def applied(self, unit: str) -> AppliedPositions:
         """Where a unit is, as readers see it."""
-        return AppliedPositions(self.bus, self.store, self.keys(unit))
+        return AppliedPositions(self.bus, self.store_of(unit), self.keys(unit))
+
+    def group(self, unit: str) -> str:
+        """Returns the consumer group of a unit: one per generation, and per topic prefix."""
+        return f"murmur.{self.settings.topic_prefix}{self.generation(unit)}.{unit}"
 
 
 @asynccontextmanager
@@ -87,6 +125,8 @@ async def engines(
     settings: Settings, *, redis_seconds_max: float = TIMEOUT_SECONDS
 ) -> AsyncIterator[Engines]:
     """Connects to Redis, the store and the registry; closes them at the end.
+
+    Every unit is in the generation that serves now; whoever runs for long looks again.
 
     Args:
         settings: Where they are.
@@ -102,7 +142,11 @@ async def engines(
         closing.push_async_callback(close_cassandra, session)
         client = await closing.enter_async_context(httpx.AsyncClient(timeout=REGISTRY_SECONDS_MAX))
         store = Store(session, settings.keyspace, settings.generation)
-        yield Engines(settings, bus, session, store, Registry(settings.registry_url, client))
+        on = Engines(settings, bus, session, store, Registry(settings.registry_url, client))
+        await on.generations.create()
+        pointers = await on.generations.pointers()
+        now_ms = int(time.time() * 1000)
+        yield on.at({unit: pointer.at(now_ms) for unit, pointer in pointers.items()})
 
 
 async def open_redis(settings: Settings, *, seconds_max: float = TIMEOUT_SECONDS) -> RedisBus:
@@ -194,45 +238,57 @@ async def open_minter(
 
 
 def _accounts(on: Engines) -> Accounts:
-    return Accounts(on.bus, on.store, on.keys(ACCOUNTS))
+    return Accounts(on.bus, on.store_of(ACCOUNTS), on.keys(ACCOUNTS))
 
 
 def _tweets(on: Engines) -> Tweets:
-    return Tweets(on.bus, on.store, on.keys(TWEETS))
+    return Tweets(on.bus, on.store_of(TWEETS), on.keys(TWEETS))
 
 
 def _timelines(on: Engines) -> Timelines:
     return Timelines(
         on.bus,
-        on.store,
+        on.store_of(TIMELINES),
         on.keys(TIMELINES),
-        chunk_log=KafkaChunks(on),
+        chunk_log=_chunks(on),
         popular_threshold=min(on.settings.popular_threshold, on.settings.celebrity_threshold),
         timeline_length=on.settings.timeline_length,
         inactive_days=on.settings.inactive_days,
+        building=Phase(on.generations, TIMELINES, on.generation(TIMELINES)).building,
     )
 
 
 def _fan_out(on: Engines) -> FanOut:
     return FanOut(
         on.bus,
-        on.store,
+        on.store_of(FAN_OUT),
         on.keys(FAN_OUT),
         timelines=on.keys(TIMELINES),
-        chunk_log=KafkaChunks(on),
+        chunk_log=_chunks(on),
         timeline_length=on.settings.timeline_length,
+        generation=_chunks_of(on),
     )
 
 
+def _chunks(on: Engines) -> KafkaChunks:
+    return KafkaChunks(on, _chunks_of(on))
+
+
+def _chunks_of(on: Engines) -> str | None:
+    """The generation that chunks name; those of the first have none, as before there were more."""
+    generation = on.generation(TIMELINES)
+    return None if generation == on.settings.generation else generation
+
+
 def _engagement(on: Engines) -> Engagement:
-    return Engagement(on.bus, on.store, on.keys(ENGAGEMENT))
+    return Engagement(on.bus, on.store_of(ENGAGEMENT), on.keys(ENGAGEMENT))
 
 
 def _collections(on: Engines) -> Collections:
-    return Collections(on.bus, on.store, on.keys(COLLECTIONS))
+    return Collections(on.bus, on.store_of(COLLECTIONS), on.keys(COLLECTIONS))
 
 
-UNITS: dict[str, Callable[[Engines], Unit]] = {
+UNITS: dict[str, Callable[[Engines], StoredUnit]] = {
     ACCOUNTS: _accounts,
     TWEETS: _tweets,
     TIMELINES: _timelines,
@@ -251,10 +307,10 @@ def tier_keeper(on: Engines) -> Keeper:
     settings = on.settings
     return Keeper(
         on.bus,
-        on.store,
+        on.store_of(TIMELINES),
         on.keys(TIMELINES),
         reader=timelines_reader(on),
-        chunk_log=KafkaChunks(on),
+        chunk_log=_chunks(on),
         flow=LogEnds(on),
         timelines=on.applied(TIMELINES),
         fan_out=on.applied(FAN_OUT),
@@ -270,39 +326,39 @@ def tier_keeper(on: Engines) -> Keeper:
 
 def accounts_reader(on: Engines) -> AccountsReader:
     """The accounts unit's reading side."""
-    return AccountsReader(on.bus, on.store, on.keys(ACCOUNTS))
+    return AccountsReader(on.bus, on.store_of(ACCOUNTS), on.keys(ACCOUNTS))
 
 
 def tweets_reader(on: Engines) -> TweetsReader:
     """The tweets unit's reading side."""
-    return TweetsReader(on.bus, on.store, on.keys(TWEETS))
+    return TweetsReader(on.bus, on.store_of(TWEETS), on.keys(TWEETS))
 
 
 def mentions_reader(on: Engines) -> MentionsReader:
     """The tweets unit's lists of whom tweets speak to."""
-    return MentionsReader(on.store)
+    return MentionsReader(on.store_of(TWEETS))
 
 
 def threads_reader(on: Engines) -> ThreadsReader:
     """The engagement unit's reading side for conversations."""
-    return ThreadsReader(on.store)
+    return ThreadsReader(on.store_of(ENGAGEMENT))
 
 
 def engagement_reader(on: Engines) -> EngagementReader:
     """The engagement unit's reading side."""
-    return EngagementReader(on.bus, on.store, on.keys(ENGAGEMENT))
+    return EngagementReader(on.bus, on.store_of(ENGAGEMENT), on.keys(ENGAGEMENT))
 
 
 def collections_reader(on: Engines) -> CollectionsReader:
     """The collections unit's reading side."""
-    return CollectionsReader(on.bus, on.store, on.keys(COLLECTIONS))
+    return CollectionsReader(on.bus, on.store_of(COLLECTIONS), on.keys(COLLECTIONS))
 
 
 def timelines_reader(on: Engines) -> TimelinesReader:
     """The timelines unit's reading side."""
     return TimelinesReader(
         on.bus,
-        on.store,
+        on.store_of(TIMELINES),
         on.keys(TIMELINES),
         timeline_length=on.settings.timeline_length,
         inactive_days=on.settings.inactive_days,
@@ -314,6 +370,6 @@ def reader_codec(on: Engines) -> Codec:
     return Codec({}, on.registry)
 
 
-def consumer_group(settings: Settings, unit: str) -> str:
-    """The consumer group of a unit: one per generation, and per topic prefix."""
-    return f"murmur.{settings.topic_prefix}{settings.generation}.{unit}"
+def reached(applied: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+    """Whether positions are all at or past others; a topic that nothing was read of counts as 0."""
+    return all(applied.get(source, 0) >= end for source, end in wanted.items())

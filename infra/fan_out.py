@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from events import errors
 from events.admin import Admin
 from events.codec import Codec
@@ -22,10 +24,16 @@ if TYPE_CHECKING:
 
 
 class KafkaChunks:
-    """Appends chunks; ``projections.timelines.audience.ChunkLog``."""
+    """Appends chunks; ``projections.timelines.audience.ChunkLog``.
 
-    def __init__(self, on: Engines) -> None:
+    Args:
+        on: The engines.
+        generation: Whose chunks they are; None for the first.
+    """
+
+    def __init__(self, on: Engines, generation: str | None) -> None:
         self._on = on
+        self._generation = generation
         self._opening = asyncio.Lock()
         self._log: Log | None = None
 
@@ -39,7 +47,9 @@ class KafkaChunks:
             return
         log = await self._opened()
         try:
-            await log.append_many(chunks)
+            await log.append_many(
+                [msgspec.structs.replace(chunk, generation=self._generation) for chunk in chunks]
+            )
         except errors.AppendManyFailed as error:
             failed = [one for one in error.outcomes if isinstance(one, errors.EventsError)]
             if all(

@@ -26,10 +26,13 @@ from prometheus_client import REGISTRY
 
 from events.admin import Admin
 from events.errors import EventsError
+from events.log import Log
+from events.snowflake import SnowflakeMinter
+from gateway.app import Gateway
 from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
 from gateway.guards.guards import Guards
-from gateway.health import READY_SECONDS_MAX, Check
+from gateway.health import READY_SECONDS_MAX, Check, Health
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
@@ -37,7 +40,8 @@ from gateway.queries.home import HomeTimelines
 from gateway.server import Server
 from infra import compose, degrading, levels
 from infra.compose import Engines
-from infra.guarded import guarded
+from infra.following import Following, ended
+from infra.guarded import Guarded, guarded
 from infra.settings import Settings, load
 from projections.base import RetryableError
 from projections.positions import AppliedPositions
@@ -52,9 +56,10 @@ DELIVERY_MS_MAX = 6_000
 class UnitState:
     """Where a unit is, and what it reads; for `X-Wait-For` and `/readyz`."""
 
-    def __init__(self, topics: frozenset[str], applied: AppliedPositions) -> None:
+    def __init__(self, topics: frozenset[str], applied: AppliedPositions, generation: str) -> None:
         self.topics = topics
         self.applied = applied
+        self.generation = generation
 
 
 def _checks(on: Engines, units: Mapping[str, UnitState], guards: Guards) -> dict[str, Check]:
@@ -77,7 +82,7 @@ def _checks(on: Engines, units: Mapping[str, UnitState], guards: Guards) -> dict
             for topic, by_partition in zip(topics, ends, strict=True)
             for partition, end in by_partition.items()
         )
-        return f"{behind} events behind the log"
+        return f"{unit.generation}, {behind} events behind the log"
 
     engines = {guard.engine: guard.check for guard in guards.all}
     return {**engines, **{name: partial(lag, unit) for name, unit in units.items()}}
@@ -124,6 +129,80 @@ def _read_key(path: Path) -> bytes:
     return key
 
 
+class Composition:
+    """Makes gateways of one process: one for each set of generations that comes into service.
+
+    Args:
+        behind: The engines, behind their guards.
+        log: Appends events.
+        minter: Makes ids.
+        metrics: Counts.
+        key: Secret of tokens and cursors.
+        level: The level of degrading.
+    """
+
+    def __init__(
+        self,
+        behind: Guarded,
+        log: Log,
+        minter: SnowflakeMinter,
+        metrics: GatewayMetrics,
+        key: bytes,
+        level: degrading.Degrading,
+    ) -> None:
+        settings = behind.on.settings
+        self.openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
+        self._behind = behind
+        self._log = log
+        self._minter = minter
+        self._metrics = metrics
+        self._key = key
+        self._level = level
+        self._tokens = _tokens(settings, key)
+
+    def build(self, on: Engines) -> tuple[Gateway, Health]:
+        """Returns the gateway that reads the generations of ``on``, and its health."""
+        units = {
+            name: UnitState(make(on).topics, on.applied(name), on.generation(name))
+            for name, make in compose.UNITS.items()
+        }
+        self._level.watch(units)
+        timelines = compose.timelines_reader(on)
+        accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
+        tweets = CountedTweets(compose.tweets_reader(on), engagement)
+        tweets.loads_counts = self._level.loads_counts
+        return build(
+            Services(
+                log=self._log,
+                minter=self._minter,
+                accounts=accounts,
+                tweets=tweets,
+                mentions=compose.mentions_reader(on),
+                threads=compose.threads_reader(on),
+                engagement=engagement,
+                authors=timelines.authors,
+                graph=timelines.graph,
+                home=HomeTimelines(timelines, tweets, accounts),
+                collections=compose.collections_reader(on),
+                openings=self.openings,
+                units=units,
+                tokens=self._tokens,
+                tweet_partitions=on.topics.partitions("new-tweets"),
+                cursor_secret=self._key,
+                checks={
+                    **_checks(on, units, self._behind.guards),
+                    "level": self._level.check,
+                },
+                metrics=self._metrics,
+                version=_version(),
+                guards=self._behind.guards,
+                read_seconds_max=on.settings.gateway_read_s,
+                levels=self._level.levels,
+                admission=self._level.admission,
+            )
+        )
+
+
 async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = False) -> None:
     """Serves until `stop` is set, then finishes what is under way.
 
@@ -146,46 +225,11 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         compose.open_minter(engines, statements=behind.statements) as minter,
     ):
         on = behind.on
-        units = {
-            name: UnitState(make(on).topics, on.applied(name))
-            for name, make in compose.UNITS.items()
-        }
         orders = levels.orders_of(on, behind.statements)
         admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
         level = degrading.Degrading(settings, behind.guards, admin, orders, metrics)
-        level.watch(units)
-        timelines = compose.timelines_reader(on)
-        accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
-        tweets = CountedTweets(compose.tweets_reader(on), engagement)
-        openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
-        gateway, health = build(
-            Services(
-                log=log,
-                minter=minter,
-                accounts=accounts,
-                tweets=tweets,
-                mentions=compose.mentions_reader(on),
-                threads=compose.threads_reader(on),
-                engagement=engagement,
-                authors=timelines.authors,
-                graph=timelines.graph,
-                home=HomeTimelines(timelines, tweets, accounts),
-                collections=compose.collections_reader(on),
-                openings=openings,
-                units=units,
-                tokens=_tokens(settings, key),
-                tweet_partitions=on.topics.partitions("new-tweets"),
-                cursor_secret=key,
-                checks={**_checks(on, units, behind.guards), "level": level.check},
-                metrics=metrics,
-                version=_version(),
-                guards=behind.guards,
-                read_seconds_max=settings.gateway_read_s,
-                levels=level.levels,
-                admission=level.admission,
-            )
-        )
-        tweets.loads_counts = level.loads_counts
+        composition = Composition(behind, log, minter, metrics, key, level)
+        gateway, health = composition.build(on)
         # What lives as long as the process is not looked at again: a full collection of what is
         # imported by now takes 22 ms, and every reader waits behind it.
         gc.collect()
@@ -193,12 +237,22 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         server = Server(
             gateway, settings.gateway_host, settings.gateway_port, share_port=share_port
         )
+
+        def change(on: Engines) -> None:
+            nonlocal health
+            gateway, health = composition.build(on)
+            server.answer_with(gateway)
+
         async with level.running():
             await server.start()
-            await stop.wait()
+            following = asyncio.create_task(Following(on, change).run())
+            try:
+                await stop.wait()
+            finally:
+                await ended(following)
             health.draining = True
             await server.stop()
-        await openings.close()
+        await composition.openings.close()
 
 
 def _version() -> str:

@@ -1,4 +1,4 @@
-"""What the engines must hold before anything runs: topics, schemas, the tables of a generation.
+"""What the engines must hold before anything runs: topics, schemas, the tables of generations.
 
 Idempotent, and safe to run in several processes at once: whatever is there is compared, not
 changed. `murmur up` ends with it; so do tests and benchmarks that use topics of their own.
@@ -16,6 +16,7 @@ from events.idempotency import CassandraIdempotency
 from events.leases import CassandraLeases
 from infra import compose
 from infra.compose import Engines
+from infra.generations import register_first
 from infra.levels import orders_of
 from infra.settings import Settings, load
 from projections.base import ProjectionError
@@ -48,6 +49,7 @@ async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
     await orders_of(on, statements).create()
     for make in compose.UNITS.values():
         await make(on).open()
+    await register_first(on)
     return ensured
 
 

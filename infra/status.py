@@ -120,7 +120,7 @@ async def _units(on: Engines) -> dict[str, UnitStatus]:
     found: dict[str, UnitStatus] = {}
     for unit, wanted in topics.items():
         applied = await on.applied(unit).all()
-        committed = await admin.committed(compose.consumer_group(on.settings, unit))
+        committed = await admin.committed(on.group(unit))
         positions = {
             f"{topic}/{partition}": PartitionStatus(
                 end, committed.get((topic, partition)), applied.get(f"{topic}/{partition}", 0)

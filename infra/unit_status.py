@@ -103,7 +103,7 @@ async def _applied(on: Engines, unit: str) -> Places:
 async def _unit(
     on: Engines, admin: Admin, unit: Unit, before: Places, letters: Mapping[str, int]
 ) -> UnitStatus:
-    group = compose.consumer_group(on.settings, unit.name)
+    group = on.group(unit.name)
     try:
         ends = {
             f"{topic}/{partition}": end

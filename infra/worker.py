@@ -19,10 +19,13 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from infra import compose, settings
+from events.errors import EventsError
+from infra import compose, generations, settings
 from infra.compose import Engines
 from infra.levels import obeyed
+from infra.replay.bounded import bounded
 from projections.base import RetryableError, Unit
+from projections.generations import GenerationError
 from projections.timelines.fan_out import FanOut
 from projections.timelines.unit import Timelines
 from streams.errors import OperatorNeeded, Restart
@@ -52,8 +55,8 @@ class Deliveries(Collector):
         yield metric
 
 
-async def run(unit_name: str, metrics_port: int) -> int:
-    """Feeds one unit; returns the process's exit status."""
+async def run(unit_name: str, metrics_port: int, generation: str | None) -> int:
+    """Feeds one generation of a unit, the one in service by default; returns the exit status."""
     loaded = settings.load().settings
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,12 +64,18 @@ async def run(unit_name: str, metrics_port: int) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         async with compose.engines(loaded) as on:
-            unit = compose.UNITS[unit_name](on)
-            async with obeyed(on, unit):
-                return await _feed(on, unit, stop, metrics_port)
-    except RetryableError as error:
+            here = on.at({generations.state_of(unit_name): generation}) if generation else on
+            await generations.register_first(here)
+            one = await generations.registered(here, unit_name)
+            unit = compose.UNITS[unit_name](here)
+            async with obeyed(here, unit):
+                return await _feed(here, bounded(unit, one.bounds), stop, metrics_port)
+    except (RetryableError, EventsError) as error:
         log.critical("unit %s ends: %s", unit_name, error)
         return Restart.exit_code
+    except GenerationError as error:
+        log.critical("unit %s ends: %s", unit_name, error)
+        return OperatorNeeded.exit_code
 
 
 def collect_seldom() -> None:
@@ -86,7 +95,7 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
     usual = WorkerSettings.slice_records_max
     worker = WorkerSettings(
         kafka_bootstrap=on.settings.kafka_bootstrap,
-        group=compose.consumer_group(on.settings, unit.name),
+        group=on.group(unit.name),
         topic_prefix=on.settings.topic_prefix,
         slice_records_max=compose.SLICE_RECORDS_MAX.get(unit.name, usual),
         grace_seconds=on.settings.worker_grace_s,
@@ -115,17 +124,18 @@ def _told(keeping: asyncio.Task[None]) -> None:
 
 
 def main() -> None:
-    """`python -m infra.worker UNIT [METRICS_PORT]`."""
+    """`python -m infra.worker UNIT [METRICS_PORT [GENERATION]]`."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     for library in ("faust", "mode", "aiokafka", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    if len(sys.argv) not in (2, 3) or sys.argv[1] not in compose.UNITS:
-        log.critical("usage: python -m infra.worker %s [METRICS_PORT]", "|".join(compose.UNITS))
+    unit, port, generation, *_ = [*sys.argv[1:], *(None,) * 3]
+    if unit not in compose.UNITS or len(sys.argv) > 4:
+        units = "|".join(compose.UNITS)
+        log.critical("usage: python -m infra.worker %s [METRICS_PORT [GENERATION]]", units)
         sys.exit(OperatorNeeded.exit_code)
-    port = int(sys.argv[2]) if len(sys.argv) == 3 else 0
-    status = uvloop.run(run(sys.argv[1], port))
+    status = uvloop.run(run(unit, int(port or 0), generation))
     logging.shutdown()
     # A broker that is away can hold Faust's consumer thread past the grace.
     os._exit(status)

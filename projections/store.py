@@ -17,10 +17,11 @@ would be: :func:`id_timestamp` shifts ids to below zero, keeping their order.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from cassandra import (
     ConsistencyLevel,
@@ -107,6 +108,13 @@ class Store:
         self.generation = generation
         self._prepared: dict[str, asyncio.Task[PreparedStatement]] = {}
         self._in_flight = asyncio.Semaphore(IN_FLIGHT_MAX)
+
+    def of(self, generation: str) -> Self:
+        """Returns another generation's tables, over the same session and within its bounds."""
+        other = copy.copy(self)
+        other.generation = generation
+        other._prepared = {}
+        return other
 
     def table(self, name: str) -> str:
         """Returns the full name of one of the generation's tables."""

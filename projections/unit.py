@@ -1,20 +1,22 @@
 """What every unit shares: its tables, its positions, and how a worker takes it up.
 
-A unit says its name, its topics and its tables, and what one slice does to them (``apply``).
+A unit says its name, its topics, its tables and keys, and what one slice does to them (``apply``).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+from events.slices import Slice
 from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.positions import Positions
 from projections.store import Store
 
 
-class StoredUnit:
+class StoredUnit(ABC):
     """Base of the writing sides; all but ``apply`` of :class:`projections.base.Unit`.
 
     Args:
@@ -30,6 +32,10 @@ class StoredUnit:
     """Definitions by name; ``{table}`` stands for the table's name in the generation."""
     added_columns: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """Columns and their types that tables got since they were first made, by table."""
+    kinds: ClassVar[frozenset[str]]
+    """First parts of its keys in Redis, after the generation; no two units share one."""
+    layout: ClassVar[int] = 1
+    """Version of tables and keys: a worker with another one must not write to a generation."""
 
     def __init__(
         self, bus: RedisBus, store: Store, keys: Keys, positions: Positions | None = None
@@ -48,7 +54,12 @@ class StoredUnit:
             await self._store.add_columns(name, columns)
 
     async def close(self) -> None:
-        """Holds nothing of its own."""
+        """Releases what the unit took, which is nothing by default."""
+        return
+
+    @abstractmethod
+    async def apply(self, piece: Slice) -> None:
+        """Applies a slice; see :meth:`projections.base.Unit.apply`."""
 
     async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
         """Returns the next offset to read; see :meth:`Positions.resume`."""

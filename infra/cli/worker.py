@@ -1,4 +1,4 @@
-"""`murmur worker`: one process per unit and count, kept alive until told to stop.
+"""`murmur worker`: processes per unit, generation and count, kept alive until told to stop.
 
 A process that crashed, was killed or asks for a new one (`streams.errors`) gets one after a pause
 that grows to ten seconds; one that only an operator can help ends the command. SIGTERM and Ctrl-C
@@ -13,18 +13,17 @@ from typing import Annotated
 
 import typer
 
+from events.errors import EventsError
 from infra import compose
 from infra.cli.output import CommandError, Status, err
-from infra.demo.children import ChildFailed, Worker
+from infra.demo.children import ChildFailed
+from infra.feeding import Feeding
+from infra.generations import register_first
 from infra.settings import Settings, load
 from projections.base import RetryableError
-from streams.errors import Defect, Restart
+from projections.generations import GenerationError
 
 app = typer.Typer()
-
-RESTARTED = (Restart.exit_code, Defect.exit_code)
-# Beyond the worker's own grace, before it is killed.
-GRACE_EXTRA_S = 5.0
 
 
 @app.command()
@@ -34,8 +33,9 @@ def worker(
 ) -> None:
     """Feed projections from the log until Ctrl-C or SIGTERM.
 
-    Each unit gets COUNT processes, which share its topics' partitions. Exit status 1 when a
-    process ended for a reason that starting it again would not cure.
+    Each unit gets COUNT processes, which share its topics' partitions, and as many again for each
+    further generation that is fed (`murmur generations`). Exit status 1 when a process ended for a
+    reason that starting it again would not cure.
 
     Example: `murmur worker timelines engagement --count 2`
     """
@@ -47,47 +47,29 @@ def worker(
         )
     settings = load().settings
     try:
-        asyncio.run(_run(settings, [unit for unit in units for _ in range(count)]))
-    except RetryableError as error:
+        asyncio.run(_run(settings, list(dict.fromkeys(units)), count))
+    except (RetryableError, EventsError) as error:
         raise CommandError(
             f"{error}; is the stack up? try: murmur status", Status.UNREACHABLE
         ) from error
+    except GenerationError as error:
+        raise CommandError(str(error)) from error
     except ChildFailed as error:
         raise CommandError(f"{error}; its last words are above") from error
 
 
-async def _run(settings: Settings, units: list[str]) -> None:
-    """Start all, supervise all, stop all."""
-    # Said once and at once, instead of by every process again and again.
-    async with compose.engines(settings):
-        pass
+async def _run(settings: Settings, units: list[str], count: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    workers = [_worker(settings, unit, at) for at, unit in enumerate(units)]
-    stop = asyncio.create_task(stopped.wait())
-    watching = [asyncio.create_task(_keep(one)) for one in workers]
-    try:
-        await asyncio.wait([stop, *watching], return_when=asyncio.FIRST_COMPLETED)
-        for task in watching:
-            if task.done():
-                task.result()
-    finally:
-        stop.cancel()
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(stop, *watching, return_exceptions=True)
-        grace_s = settings.worker_grace_s + GRACE_EXTRA_S
-        await asyncio.gather(*(one.stop(grace_s) for one in workers))
-
-
-def _worker(settings: Settings, unit: str, at: int) -> Worker:
-    first = settings.worker_metrics_port
-    # No folder for logs: a worker's words go to this terminal.
-    return Worker(unit, None, {}, port=first + at if first else 0)
-
-
-async def _keep(one: Worker) -> None:
-    await one.start()
-    err.print(f"{one.name}: pid {one.pid}, metrics at {one.metrics_url}", markup=False)
-    await one.supervise(lambda words: err.print(words, markup=False), RESTARTED)
+    # An engine that is away is said once and at once, instead of by every process.
+    async with compose.engines(settings) as on:
+        await register_first(on)
+        feeding = Feeding(
+            on,
+            units,
+            count,
+            lambda words: err.print(words, markup=False),
+            first_port=settings.worker_metrics_port,
+        )
+        await feeding.run(stopped)

@@ -155,16 +155,24 @@ async def _until_ready(stack: Child, data_dir: Path, ready_s: float) -> None:
 
 
 class Worker(Child):
-    """A worker of one unit, with its metrics."""
+    """A worker of one unit, with its metrics; of the generation in service if none is named."""
 
     def __init__(
-        self, unit: str, log_dir: Path | None, env: Mapping[str, str], port: int = 0
+        self,
+        unit: str,
+        log_dir: Path | None,
+        env: Mapping[str, str],
+        port: int = 0,
+        generation: str | None = None,
     ) -> None:
         self.unit = unit
+        self.generation = generation
         self._port = port or ports.choose({unit: 0}, {}, usual=False)[unit]
-        argv = ["-m", "infra.worker", unit, str(self._port)]
-        log = log_dir / f"worker-{unit}.log" if log_dir else None
-        super().__init__(f"the worker of {unit}", argv, log, env)
+        argv = ["-m", "infra.worker", unit, str(self._port), *([generation] if generation else [])]
+        mark = f"-{generation}" if generation else ""
+        log = log_dir / f"worker-{unit}{mark}.log" if log_dir else None
+        name = f"the worker of {unit}" + (f" {generation}" if generation else "")
+        super().__init__(name, argv, log, env)
 
     @property
     def metrics_url(self) -> str:

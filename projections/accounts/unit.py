@@ -60,6 +60,7 @@ class Accounts(StoredUnit):
     name = NAME
     topics = TOPICS
     tables = layout.TABLES
+    kinds = frozenset({layout.USER})
 
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         super().__init__(bus, store, keys)

@@ -73,6 +73,7 @@ class Collections(StoredUnit):
     name = NAME
     topics = TOPICS
     tables = TABLES
+    kinds = frozenset({LIST, MEMBERS})
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice of either topic; what it says is readable when this returns."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from events.slices import Slice
 from projections.bus import RedisBus
 from projections.engagement.children import Referrals
-from projections.engagement.layout import ADDED_COLUMNS, ENGAGEMENT, TABLES, Limits
+from projections.engagement.layout import ADDED_COLUMNS, COUNTS, ENGAGEMENT, TABLES, Limits
 from projections.engagement.likes import Engagements
 from projections.engagement.lists import Lists
 from projections.engagement.redriven import Redriven
@@ -47,6 +47,7 @@ class Engagement(StoredUnit):
     topics = TOPICS
     tables = TABLES
     added_columns = ADDED_COLUMNS
+    kinds = frozenset({COUNTS})
 
     def __init__(
         self,

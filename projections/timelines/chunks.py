@@ -32,7 +32,14 @@ from projections.bus import RedisBus
 from projections.cache import Cache
 from projections.keys import Keys
 from projections.store import Store
-from projections.timelines.layout import in_force, pack_ids, unpack_ids
+from projections.timelines.layout import (
+    CHUNK_COUNT,
+    CHUNK_CUTS,
+    CHUNK_IDS,
+    in_force,
+    pack_ids,
+    unpack_ids,
+)
 
 CHUNK_FOLLOWERS = 5_000
 """Followers of a chunk when it is cut: 40 KB of ids, and 5 to 30 ms of delivery."""
@@ -124,9 +131,9 @@ class Chunks:
         self._bus = bus
         self._store = store
         self._scope = keys.unit
-        self._cuts = Cache(bus, keys, "follower_chunks", self._load_cuts)
-        self._ids = Cache(bus, keys, "follower_chunk", self._load_ids)
-        self._counts = Cache(bus, keys, "follower_chunk_count", self._load_counts)
+        self._cuts = Cache(bus, keys, CHUNK_CUTS, self._load_cuts)
+        self._ids = Cache(bus, keys, CHUNK_IDS, self._load_ids)
+        self._counts = Cache(bus, keys, CHUNK_COUNT, self._load_counts)
         self._of_chunks = (self._ids, self._counts)
 
     async def cuts(self, authors: Iterable[int]) -> dict[int, Cuts]:

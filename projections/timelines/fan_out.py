@@ -42,7 +42,7 @@ from projections.timelines import marked
 from projections.timelines.audience import ChunkLog, end_of, part_of
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.chunks import Chunks
-from projections.timelines.layout import HOME, TABLES, pack_ids
+from projections.timelines.layout import HOME, KINDS, TABLES, pack_ids
 from projections.timelines.tiers import Tiers
 from projections.unit import StoredUnit
 
@@ -69,11 +69,14 @@ class FanOut(StoredUnit):
         timelines: Those of the timelines unit.
         chunk_log: Where the parts of a chunk are appended that has grown.
         timeline_length: Entries per timeline.
+        generation: Whose chunks are delivered; None for the first. Others' are passed over: each
+            generation cuts its own.
     """
 
     name = NAME
     topics = TOPICS
     tables = TABLES
+    kinds = KINDS
 
     def __init__(
         self,
@@ -84,8 +87,10 @@ class FanOut(StoredUnit):
         timelines: Keys,
         chunk_log: ChunkLog,
         timeline_length: int,
+        generation: str | None = None,
     ) -> None:
         super().__init__(bus, store, keys)
+        self._generation = generation
         self._length = timeline_length
         self._authors = Authors(store)
         self._chunks = Chunks(bus, store, timelines)
@@ -104,18 +109,22 @@ class FanOut(StoredUnit):
         if tiers.pull_only:
             await self._positions.commit(piece, {})
             return
-        pushed, backfilled = _by_range(piece.records, tiers.unpushed)
+        records = [record for record in piece.records if self._is_ours(record)]
+        pushed, backfilled = _by_range(records, tiers.unpushed)
         tweets = await self._living(pushed)
         found = await self._chunks.followers([*tweets, *backfilled])  # 2
         grown = [wanted for wanted, ids in found.items() if ids is None]
         if grown:
-            await self._cut(grown, piece.records)
+            await self._cut(grown, records)
         effects: dict[int, list[Effect]] = {}
         for wanted, ids in tweets.items():  # 3
             for bucket, keys in self._homes(found[wanted]).items():
                 effects.setdefault(bucket, []).extend(marked.shared(self._length, keys, ids))
         await self._backfill(backfilled, found, effects)
         self.deliveries += await self._positions.commit(piece, effects)  # 4
+
+    def _is_ours(self, record: Record) -> bool:
+        return getattr(record.event, "generation", None) == self._generation
 
     async def _living(self, pushed: dict[Range, list[int]]) -> dict[Range, bytes]:
         """Returns the packed ids of the tweets that stand, by range."""

@@ -32,7 +32,13 @@ from projections.cache import Cache
 from projections.keys import Keys
 from projections.store import Store, id_timestamp
 from projections.timelines.chunks import Chunks
-from projections.timelines.layout import FOLLOWERS, Relations, in_force
+from projections.timelines.layout import (
+    FOLLOWER_COUNT,
+    FOLLOWERS,
+    RELATIONS,
+    Relations,
+    in_force,
+)
 from projections.versions import latest
 
 _FOLLOW_OUT = (
@@ -98,8 +104,8 @@ class Graph:
         self._store = store
         self._keys = keys
         self.chunks = Chunks(bus, store, keys)
-        self.relations = Cache(bus, keys, "relations", self._load_relations)
-        self.follower_count = Cache(bus, keys, "follower_count", self._load_follower_counts)
+        self.relations = Cache(bus, keys, RELATIONS, self._load_relations)
+        self.follower_count = Cache(bus, keys, FOLLOWER_COUNT, self._load_follower_counts)
 
     async def record(self, records: Iterable[Record]) -> None:
         """Writes the facts of a slice (1) and forgets the answers that they change (2)."""

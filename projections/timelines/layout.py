@@ -81,6 +81,19 @@ CELEBRITY = "celebrity"
 """Kinds of marked timelines. Another layout of these needs other names, so that two releases never
 write to one key (decision 0060)."""
 
+RELATIONS = "relations"
+FOLLOWER_COUNT = "follower_count"
+CHUNK_CUTS = "follower_chunks"
+CHUNK_IDS = "follower_chunk"
+CHUNK_COUNT = "follower_chunk_count"
+"""Kinds of cache entries; the last three are of an author and of a chunk of his followers."""
+
+KINDS = frozenset(
+    {
+        *(FOLLOWERS, HOME, CELEBRITY, RELATIONS, FOLLOWER_COUNT),
+        *(CHUNK_CUTS, CHUNK_IDS, CHUNK_COUNT),
+    }
+)
 
 BUILD_SECONDS = 30
 """How long a reader may take to fill a timeline; then its mark lapses."""

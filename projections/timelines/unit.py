@@ -25,6 +25,11 @@ are all that readers look at, and the home timelines that are cached are of an e
 A slice of ``user-activity``: the home timelines of those who were seen live on for
 ``inactive_days``. Nobody pushes to one that is not there.
 
+While its generation is being built (:mod:`projections.generations`) no timeline of it is cached,
+so the unit records facts and does nothing after them: there is nobody to push to, and no chunk is
+appended twice. Whether it is being built is asked after the facts are durable: a reader who caches
+a timeline does so after it is ready, and finds them.
+
 Exactly-once effect: natural. Every fact is an upsert on a natural key with a timestamp of its own,
 every push adds a member to a set. Deletions, blocks and mutes are filters of the reader.
 
@@ -35,12 +40,13 @@ Bounded by: ``timeline_length`` entries per timeline and a quarter more,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from events.slices import Record, Slice
 from events.types import TimelineOpened, TweetPosted, UserFollowed
 from projections.bus import RedisBus
+from projections.generations import never_building
 from projections.keys import Keys
 from projections.positions import Effect
 from projections.store import Store
@@ -48,7 +54,7 @@ from projections.timelines import marked
 from projections.timelines.audience import Audience, ChunkLog
 from projections.timelines.authors import NEWEST, Authors
 from projections.timelines.graph import Graph
-from projections.timelines.layout import CELEBRITY, HOME, TABLES, Followers, pack_ids
+from projections.timelines.layout import CELEBRITY, HOME, KINDS, TABLES, Followers, pack_ids
 from projections.timelines.tiers import Tiers, View
 from projections.unit import StoredUnit
 
@@ -67,6 +73,7 @@ class Timelines(StoredUnit):
     name = NAME
     topics = TOPICS
     tables = TABLES
+    kinds = KINDS
 
     def __init__(
         self,
@@ -78,8 +85,10 @@ class Timelines(StoredUnit):
         popular_threshold: int,
         timeline_length: int,
         inactive_days: int,
+        building: Callable[[], Awaitable[bool]] = never_building,
     ) -> None:
         super().__init__(bus, store, keys)
+        self._building = building
         self._length = timeline_length
         self._ttl_seconds = inactive_days * 86_400
         self._authors = Authors(store)
@@ -123,7 +132,7 @@ class Timelines(StoredUnit):
     async def _tweets(self, piece: Slice) -> Effects:
         await self._authors.record(piece.records)  # 1
         posted = [r.event for r in piece.records if isinstance(r.event, TweetPosted)]
-        if not posted:
+        if not posted or await self._building():
             return {}
         tiers = await self._tiers.view()  # 2
         if tiers.pull_only:
@@ -198,6 +207,8 @@ class Timelines(StoredUnit):
                 if user is not None:
                     # Their cached answers were forgotten: their buckets' positions must move too.
                     effects.setdefault(self._keys.bucket(user), [])
+        if await self._building():
+            return effects
         tiers = await self._tiers.view()
         if tiers.pull_only:
             return effects

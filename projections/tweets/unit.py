@@ -45,6 +45,7 @@ class Tweets(StoredUnit):
     name = NAME
     topics = TOPICS
     tables: ClassVar[Mapping[str, str]] = {**TABLES, **mentions.TABLES}
+    kinds = frozenset({TWEET})
 
     def __init__(
         self, bus: RedisBus, store: Store, keys: Keys, *, span_bits: int = mentions.SPAN_BITS

@@ -112,7 +112,7 @@ class Town:
         made = compose.UNITS[unit](on)
         await made.open()
         self._closing.push_async_callback(made.close)
-        self._tables += [on.store.table(table) for table in (*made.tables, "positions")]  # type: ignore[attr-defined]
+        self._tables += [on.store.table(table) for table in (*made.tables, "positions")]
         return Fed(on, made, self.view())
 
     def name(self, generation: str) -> str:

@@ -119,7 +119,7 @@ async def workers(on: Engines) -> AsyncIterator[None]:
             run_worker(
                 WorkerSettings(
                     on.settings.kafka_bootstrap,
-                    group=compose.consumer_group(on.settings, unit),
+                    group=on.group(unit),
                     topic_prefix=on.settings.topic_prefix,
                     commit_interval_seconds=0.2,
                 ),
