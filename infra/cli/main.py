@@ -39,6 +39,7 @@ COMMANDS = {
     "events": "infra.cli.events",
     "diff": "infra.cli.diff",
     "dead-letters": "infra.cli.dead_letters",
+    "repair": "infra.cli.repair",
 }
 
 

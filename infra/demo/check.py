@@ -11,6 +11,7 @@ import msgspec
 from events.types import TweetDeleted, TweetPosted
 from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader
+from infra.diff.explain import words
 
 if TYPE_CHECKING:
     from tests.oracle import LogRecord, Oracle
@@ -146,7 +147,7 @@ async def explain(
                 async for record in view.records(start, end)
                 if _speaks_between(record, difference.user, people)
             ]
-            lines += [f"    {_words(record)}" for record in (posts + ties)[:EVENTS_SHOWN_MAX]]
+            lines += [f"    {words(record)}" for record in (posts + ties)[:EVENTS_SHOWN_MAX]]
     return lines
 
 
@@ -186,9 +187,3 @@ def _some(ids: list[int]) -> str:
         return "none"
     more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
     return ", ".join(map(str, ids[:3])) + more
-
-
-def _words(record: LogRecord) -> str:
-    fields = msgspec.to_builtins(record.event)
-    words = " ".join(f"{k}={v}" for k, v in fields.items() if v not in (None, "", []))
-    return f"{record.topic}/{record.partition}@{record.offset} {words}"[:400]

@@ -40,6 +40,7 @@ SOURCE_TOPICS = (
     "bookmarks",
 )
 FETCH_MAX = 5_000
+FETCH_S = 0.5
 LAG_POLL_S = 0.25
 
 Offsets = dict[tuple[str, int], int]
@@ -133,7 +134,9 @@ class LogView:
         return int(self._consumer.position([self._at(place, OFFSET_INVALID)])[0].offset)
 
     def _fetch(self) -> list[Message]:
-        messages: list[Message] = self._consumer.consume(FETCH_MAX, timeout=0.5)
+        first = self._consumer.poll(FETCH_S)
+        # What has arrived with the first, at once: to wait for more is to wait at every end.
+        messages = [first, *self._consumer.consume(FETCH_MAX - 1, timeout=0)] if first else []
         for message in messages:
             error = message.error()
             if error is not None:

@@ -13,3 +13,8 @@ def engines_at(on: Engines, unit: str, generation: str) -> Engines:
     settings = on.settings.model_copy(update={"generation": generation})
     store = Store(on.session, settings.keyspace, generation)
     return replace(on, settings=settings, store=store)
+
+
+def store_of(on: Engines, unit: str) -> Store:
+    """Returns the tables of the unit's generation."""
+    return on.store

@@ -145,7 +145,7 @@ def _answers(oracle: Oracle) -> dict[str, Callable[[Any], Any]]:
     kept = oracle.collections
     return {
         "accounts": lambda user: _user(oracle, user),
-        "usernames": lambda name: _username(oracle, name),
+        "username_claims": lambda name: _username(oracle, name),
         "tweets": lambda tweet: _tweet(oracle, tweet),
         "mention_spans": lambda addressee: {"tweets": _mentions(oracle, addressee)},
         "graph_out": lambda user: _timeline(oracle, user),

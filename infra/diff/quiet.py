@@ -55,6 +55,18 @@ class QuietBus(RedisBus):
         return await self.calls_strict(commands)
 
 
+class EmptyBus(QuietBus):
+    """As a cluster that holds nothing: everything is read from the store."""
+
+    async def calls_strict(self, commands: Sequence[Command]) -> list[Reply]:
+        """Answers every command."""
+        return [_nothing(c) if c[0] in READS else _untouched(c) for c in commands]
+
+
+def _nothing(command: Command) -> Reply:
+    return [None] * (len(command) - 1) if command[0] == "MGET" else None
+
+
 def _untouched(command: Command) -> Reply:
     if command[0] == "FCALL":
         return [_HELD] * int(command[2]) if command[1] == _LEASE else _HELD

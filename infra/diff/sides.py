@@ -19,8 +19,9 @@ from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
 from infra.diff import keys, views
+from infra.diff.generations import store_of
 from infra.diff.keys import Key
-from infra.diff.quiet import QuietBus
+from infra.diff.quiet import EmptyBus, QuietBus
 from infra.diff.views import Kind
 
 READS_AT_ONCE = 8
@@ -63,12 +64,16 @@ class GenerationSide:
         unit: The unit.
         on: Engines at that generation.
         beside: Engines whose other units are read.
+        is_cached: Whether what is cached is read as readers read it, or all from the store.
     """
 
-    def __init__(self, name: str, unit: str, on: Engines, beside: Engines) -> None:
+    def __init__(
+        self, name: str, unit: str, on: Engines, beside: Engines, *, is_cached: bool = True
+    ) -> None:
         self.name = name
-        self.on = replace(on, bus=QuietBus(on.bus))
-        self._unit = unit
+        bus = QuietBus(on.bus) if is_cached else EmptyBus(on.bus)
+        self.on = replace(on, bus=bus)
+        self.store = store_of(self.on, unit)
         self._reads = views.reads(unit, self.on, replace(beside, bus=QuietBus(beside.bus)))
         # The chunks of large fan-outs are delivered by a group of their own.
         groups = ("timelines", "fan-out") if unit == "timelines" else (unit,)
@@ -128,7 +133,7 @@ def keys_of(
     sides: Iterable[GenerationSide], kind: Kind, sample: int | None, random: Random
 ) -> AsyncIterator[Key]:
     """Yields the keys of a kind that any of the generations has: all, or so many by chance."""
-    stores = [side.on.store for side in sides]
+    stores = [side.store for side in sides]
     if sample is None:
         return keys.every(stores, kind.tables)
     return keys.sampled(stores, kind.tables, random, sample)

@@ -56,7 +56,7 @@ def _kind(name: str, *tables: str) -> Kind:
 KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
     "accounts": (
         _kind("user", "accounts:user_id", "pins:user_id"),
-        _kind("username", "usernames:username_key"),
+        _kind("username", "username_claims:username_key"),
     ),
     "tweets": (
         _kind("tweet", "tweets:tweet_id"),

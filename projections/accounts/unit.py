@@ -74,7 +74,7 @@ class Accounts(StoredUnit):
             if piece.about == "usernames":
                 await self._usernames.record(records)
             else:
-                await self._store.write([row for record in records for row in _rows(record)])
+                await self._store.write([row for record in records for row in rows_of(record)])
                 self._forget(records, effects)
         await self._positions.commit(piece, effects)  # 2
 
@@ -85,7 +85,7 @@ class Accounts(StoredUnit):
             bucket.append(forget(self._keys.of(layout.USER, user_id)))
 
 
-def _rows(record: Record) -> Iterator[Row]:
+def rows_of(record: Record) -> Iterator[Row]:
     """Yields the statements and values that one record of ``users`` comes to."""
     event, offset = record.event, record.offset
     latest = versions.latest(offset)

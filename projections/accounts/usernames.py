@@ -12,7 +12,8 @@ refuses to claim a name that is held; ``store.IDS_PER_QUERY_MAX`` names in a que
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from events.slices import Record
 from events.types import UsernameClaimed, UsernameReleased
@@ -44,6 +45,18 @@ def holder(rows: Iterable[Row]) -> Claim | None:
     return held
 
 
+def name_rows(record: Record) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yields the row of a record of ``usernames``."""
+    event, offset, at = record.event, record.offset, versions.latest(record.offset)
+    if isinstance(event, UsernameClaimed):
+        said = (event.user_id, event.username, event.event_id)
+    elif isinstance(event, UsernameReleased):
+        said = (event.user_id, "", RELEASED)
+    else:
+        return
+    yield WRITE_USERNAME, (event.username_key, offset, *said, at)
+
+
 class Usernames:
     """The claims and releases of names, for the worker and for readers."""
 
@@ -52,17 +65,7 @@ class Usernames:
 
     async def record(self, records: Iterable[Record]) -> None:
         """Writes the claims and releases of a slice."""
-        rows = []
-        for record in records:
-            event, offset, at = record.event, record.offset, versions.latest(record.offset)
-            if isinstance(event, UsernameClaimed):
-                said = (event.user_id, event.username, event.event_id)
-            elif isinstance(event, UsernameReleased):
-                said = (event.user_id, "", RELEASED)
-            else:
-                continue
-            rows.append((WRITE_USERNAME, (event.username_key, offset, *said, at)))
-        await self._store.write(rows)
+        await self._store.write([row for record in records for row in name_rows(record)])
 
     async def claims(self, keys: Sequence[str]) -> dict[str, Claim]:
         """Returns who holds each folded name; a name that nobody holds has no entry."""

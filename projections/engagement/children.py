@@ -88,8 +88,8 @@ class Referrals:
         known = await self._known(about)  # 1
         changes = replay(known, about)
         registers = retally(await self._registers(source, changes), changes)  # 2
-        await self._store.write(_register_rows(source, registers))  # 3
-        await self._store.write(list(_child_rows(known, about)))
+        await self._store.write(register_rows(source, registers))  # 3
+        await self._store.write(list(child_rows(known, about)))
         late = await self._redriven.late(source, about) if about else ()  # 4
         return [*self._effects(registers), *self._redriven.forgotten(late)]  # 5
 
@@ -117,14 +117,15 @@ class Referrals:
             yield self._keys.bucket(parent), ((self._keys.of(COUNTS, parent),), operation)
 
 
-def _register_rows(source: str, registers: dict[int, Family]) -> list[Write]:
+def register_rows(source: str, registers: dict[int, Family]) -> list[Write]:
+    """Returns the rows of registers of one source partition, by parent."""
     return [
         (_REGISTER, (now.position, now.position, *now.counts, parent, source))
         for parent, now in registers.items()
     ]
 
 
-def _child_rows(known: dict[Child, Referral], records: Sequence[Record]) -> Iterator[Write]:
+def child_rows(known: dict[Child, Referral], records: Sequence[Record]) -> Iterator[Write]:
     """Yields the facts of each record, and the rows of its parents' lists."""
     state = dict(known)
     for record in records:

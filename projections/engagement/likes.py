@@ -115,7 +115,7 @@ class Engagements:
         await counted.load(self._store, self._limits)  # 3
         counted.count(records)
         registers = hot | counted.registers
-        await self._store.write(_register_rows(source, registers))  # 4
+        await self._store.write(register_rows(source, registers))  # 4
         await self._lists.write(touched)
         return [*_durable(hot, touched), *self._filled(counted)]  # 5
 
@@ -303,7 +303,8 @@ def _durable(hot: dict[int, Likes], touched: dict[int, Touched]) -> Iterator[Own
             yield bucket, (keys, ("E", len(part), *[hot[tweet_id].position for tweet_id in part]))
 
 
-def _register_rows(source: str, registers: dict[int, Likes]) -> list[tuple[str, Sequence[Any]]]:
+def register_rows(source: str, registers: dict[int, Likes]) -> list[tuple[str, Sequence[Any]]]:
+    """Returns the rows of registers of one source partition, by tweet."""
     return [
         (_REGISTER, (now.position, now.position, now.likes, now.views, tweet_id, source))
         for tweet_id, now in registers.items()

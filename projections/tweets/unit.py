@@ -15,7 +15,7 @@ Bounded by: ``ROWS_MAX`` fragments in memory at once; the store's batch and in-f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from events.slices import Record, Slice
@@ -57,7 +57,7 @@ class Tweets(StoredUnit):
         """Applies a slice; the tweets in it are readable when this returns."""
         for begin in range(0, len(piece.records), ROWS_MAX):
             records = piece.records[begin : begin + ROWS_MAX]
-            rows = dict.fromkeys(_rows(records, self._span_bits))  # 1; many spans are the same
+            rows = dict.fromkeys(rows_of(records, self._span_bits))  # 1; many spans are the same
             await self._store.write(list(rows))  # 2
         effects: dict[int, list[Effect]] = {}
         bucket, key = self._keys.bucket, self._keys.of
@@ -69,7 +69,7 @@ class Tweets(StoredUnit):
         await self._positions.commit(piece, effects)  # 3
 
 
-def _rows(records: list[Record], span_bits: int) -> Iterator[Row]:
+def rows_of(records: Iterable[Record], span_bits: int = mentions.SPAN_BITS) -> Iterator[Row]:
     """Yields the statements and values of each record that says something of a tweet."""
     for record in records:
         event = record.event

@@ -172,8 +172,8 @@ async def _in_accounts(b: Fed) -> Planted:
         "DELETE FROM {accounts} USING TIMESTAMP ? WHERE user_id = ?", (PLANTED_AT, missing)
     )
     await store.execute(
-        "INSERT INTO {usernames} (username_key, user_id, username, event_id, claim_offset,"
-        " applied_offset) VALUES ('nobody', 7, 'Nobody', 7, 0, 0)"
+        "INSERT INTO {username_claims} (username_key, claim_offset, user_id, username, event_id)"
+        " VALUES ('nobody', 0, 7, 'Nobody', 7)"
     )
     return {
         ("user", str(wrong)): ("profile.name", True),

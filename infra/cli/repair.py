@@ -1,0 +1,96 @@
+"""`murmur repair`: one key put right from the log, without a rebuild and while workers go on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+import typer
+from confluent_kafka import KafkaException
+
+from events.errors import EventsError
+from infra import compose
+from infra.cli.output import AsJson, CommandError, Status, out, print_json
+from infra.diff.compare import viewed
+from infra.repair.mend import WAIT_S, Outcome
+from infra.repair.rows import TooMuch
+from infra.repair.service import repair as repair_key
+from infra.settings import load
+from projections.base import RetryableError
+
+app = typer.Typer()
+
+
+class What(StrEnum):
+    """What can be repaired, and the key of it."""
+
+    ACCOUNT = "account"
+    USERNAME = "username"
+    TWEET = "tweet"
+    COUNTS = "counts"
+    GRAPH = "graph"
+    TIMELINE = "timeline"
+    LIST = "list"
+    BOOKMARKS = "bookmarks"
+
+
+@app.command()
+def repair(
+    what: Annotated[What, typer.Argument(help="What to repair.")],
+    key: Annotated[str, typer.Argument(help="The user's, tweet's or list's id; or the name.")],
+    dry_run: Annotated[bool, typer.Option(help="Say what is wrong, and write nothing.")] = False,
+    wait_s: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for the worker to get past the repair.")
+    ] = WAIT_S,
+    as_json: AsJson = False,
+) -> None:
+    """Put one key right in the generation in service: rows from the log, and cached answers.
+
+    `account`, `graph`, `timeline` and `bookmarks` take a user's id, `username` a name, `tweet` and
+    `counts` a tweet's id, `list` a list's. Only the partitions that speak of the key are read.
+    Workers go on meanwhile; the key is looked at again once they have passed the repair.
+
+    Exit status 0 when it is right now, 1 when something is still wrong, or would be repaired.
+
+    Example: `murmur repair counts 1790000000000000000 --dry-run`
+    """
+    if what is not What.USERNAME and not key.isdecimal():
+        raise CommandError(f"{key!r} is no id of a {what}: give digits", Status.USAGE)
+    try:
+        outcomes = asyncio.run(_repair(what, key, dry_run, wait_s))
+    except (RetryableError, EventsError, KafkaException) as error:
+        told = f"{error}; is the stack up? try: murmur status"
+        raise CommandError(told, Status.UNREACHABLE) from error
+    except TooMuch as error:
+        raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)
+    if as_json:
+        print_json(msgspec.to_builtins(outcomes))
+    else:
+        for outcome in outcomes:
+            show(outcome)
+    if not all(outcome.is_right for outcome in outcomes):
+        raise typer.Exit(Status.WRONG)
+
+
+async def _repair(what: What, key: str, is_dry: bool, wait_s: float) -> Sequence[Outcome]:
+    async with compose.engines(load().settings) as on:
+        with viewed(on) as view:
+            return await repair_key(on, view, what, key, is_dry=is_dry, wait_s=wait_s)
+
+
+def show(outcome: Outcome) -> None:
+    """Prints what a repair found and did."""
+    for line in (*outcome.changes, *outcome.caches):
+        out.print(f"    {line}", markup=False)
+    for problem in outcome.problems:
+        out.print(f"    {problem}", style="bold red", markup=False)
+    did = "would be put right" if outcome.is_dry else "put right"
+    number = len(outcome.changes) + len(outcome.caches)
+    verdict = f"{number} {did}" if outcome.was_wrong else "nothing was wrong"
+    out.print(f"{outcome.target}: {verdict}", style="bold", markup=False)

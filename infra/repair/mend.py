@@ -1,0 +1,194 @@
+"""Puts one key right in the generation in service, while its worker goes on.
+
+One look:
+
+1. How far the unit has applied the log: what it has applied must be stored.
+2. Where the log ends, and what it says of the key up to there; from that, where the key is kept.
+3. The stored rows of the key.
+4. Where the log ends now, and what it says of the key up to there. Everything that was stored at 3
+   came from there, so what is stored and is not said there is wrong: no live slice wrote it.
+5. What differs, and the timestamps that put it right (:mod:`infra.repair.cells`).
+
+Then the rows are written, and only then the cache entries forgotten, in the order that a worker
+keeps. A slice that was being applied meanwhile may have read what was wrong and have written what
+follows from it, so the key is looked at again once the unit has applied everything that was in the
+log when it was repaired, until a look finds nothing. At the end readers must be shown from the
+caches what the store holds.
+
+No lock is taken and no worker is stopped: a write of ours that is late is an upsert with a
+timestamp of its own like any other.
+
+Bounded by: ``LOOKS_MAX`` looks, ``WAIT_S`` for the worker after each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from infra import compose
+from infra.compose import Engines
+from infra.demo.convergence import Offsets
+from infra.diff.explain import Records
+from infra.diff.generations import store_of
+from infra.diff.looks import Looker
+from infra.diff.sides import GenerationSide, topics_of
+from infra.diff.views import KINDS_OF_UNIT
+from infra.repair.cells import Change, Expected, Row, Stored, Tries, Written, changes, written
+from infra.repair.rows import Rows
+from infra.repair.targets import KeyLog, Target
+from projections.unit import StoredUnit
+
+if TYPE_CHECKING:
+    from tests.oracle import LogRecord
+
+LOOKS_MAX = 20
+WAIT_S = 30.0
+AROUND = (b"", b":lease", b":sources", b":likers")
+"""What stands beside a cache entry, and goes with it."""
+
+
+class Outcome(msgspec.Struct):
+    """What a repair found and did.
+
+    Attributes:
+        target: What was repaired.
+        changes: What was wrong in the store, by the first look that found it.
+        caches: What readers were shown that is not in the store.
+        problems: What is still wrong, or could not be made sure of.
+        is_dry: Nothing was written.
+    """
+
+    target: str
+    changes: list[str] = []
+    caches: list[str] = []
+    problems: list[str] = []
+    is_dry: bool = False
+
+    @property
+    def was_wrong(self) -> bool:
+        """Whether there was anything to repair."""
+        return bool(self.changes or self.caches)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the key is right now, as far as can be told."""
+        return not self.problems and not (self.is_dry and self.was_wrong)
+
+
+class Mender:
+    """Repairs keys of one unit.
+
+    Args:
+        on: Engines at the generation of the unit.
+        beside: Engines whose other units are read to show what readers see.
+        view: Their log.
+        unit: The unit.
+        wait_s: How long the worker may take to get past a repair.
+    """
+
+    def __init__(
+        self, on: Engines, beside: Engines, view: Records, unit: str, *, wait_s: float = WAIT_S
+    ) -> None:
+        made = compose.UNITS[unit](on)
+        assert isinstance(made, StoredUnit)
+        self._on = on
+        self._keys = on.keys(unit)
+        self._rows = Rows(on, store_of(on, unit), made.tables)
+        self._log = KeyLog(on, view)
+        self._wait_s = wait_s
+        self._records: list[LogRecord] = []
+        self._upto: Offsets = {}
+        self._shown = GenerationSide("caches", unit, on, beside)
+        self._stored = GenerationSide("store", unit, on, beside, is_cached=False)
+        self._ends = partial(view.ends, topics_of(unit, on))
+        self._kinds = {kind.name: kind for kind in KINDS_OF_UNIT[unit]}
+
+    async def mend(self, target: Target, *, is_dry: bool = False) -> Outcome:
+        """Repairs a key, or says what it would repair.
+
+        Raises:
+            TooMuch: the key has more to it than a repair takes in.
+            RetryableError, BrokerUnreachable: an engine is away; repeat it.
+        """
+        outcome = Outcome(target.words, is_dry=is_dry)
+        self._records, self._upto = [], {}
+        outcome.caches = await self._not_stored(target)
+        tries: dict[tuple[Row, str], int] = {}
+        for attempt in range(LOOKS_MAX):
+            stored, wrong = await self._look(target, tries)
+            told = [change.words() for change in wrong]
+            outcome.changes += [words for words in told if words not in outcome.changes]
+            if is_dry:
+                return outcome
+            if attempt and not wrong:
+                break
+            outcome.problems = told if attempt == LOOKS_MAX - 1 else []
+            await self._rows.write(wrong)
+            for change in wrong:
+                tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
+            await self._forget(target, stored)
+            if not (wrong or outcome.caches):
+                return outcome
+            if not await self._shown.reach(await self._ends(), self._wait_s):
+                outcome.problems = ["no worker has caught up since, so it was not looked at again"]
+                return outcome
+        above = [words for words in outcome.changes if "above the log" in words]
+        outcome.problems += [f"rebuild the unit to be rid of it: {words}" for words in above]
+        outcome.problems += await self._not_stored(target)
+        return outcome
+
+    async def _look(self, target: Target, tries: Tries) -> tuple[Stored, list[Change]]:
+        applied = await self._shown.positions()  # 1
+        await self._read(target)  # 2
+        known = [self._written(f[1]) for f in target.facts(self._records, {}, self._upto)]
+        rows = {one.row for one in known if target.owns(one.row)}
+        stored = await self._rows.read(target.parts(rows))  # 3
+        stored.update(await self._rows.read(target.also(stored)))
+        await self._read(target)  # 4
+        records, now = self._records, self._upto
+        expected = Expected()
+        for record, write in target.facts(records, stored, now):
+            one = self._written(write)
+            if target.owns(one.row):
+                place = record[:2] if record is not None else None
+                is_durable = record is not None and record.offset < applied.get(record[:2], 0)
+                expected.add(one, is_durable, now[place] if place is not None else 0)
+        places = {record[:2] for record in records} or now.keys()
+        end = max(now[place] for place in places)
+        return stored, changes(expected, stored, tries, end)  # 5
+
+    async def _read(self, target: Target) -> None:
+        """Takes in what the log says of the key up to where it ends now."""
+        ends = await self._log.ends(target.topics)
+        if not self._upto:
+            self._records = await target.records(self._log, ends)
+        elif ends != self._upto:
+            self._records = await target.extended(self._log, self._records, self._upto, ends)
+        self._upto = ends
+
+    def _written(self, write: tuple[str, Sequence[object]]) -> Written:
+        return written(write, self._rows.keys)
+
+    async def _forget(self, target: Target, stored: Stored) -> None:
+        keys = [self._keys.of(*entry) for entry in target.caches(stored)]
+        await self._on.bus.calls_strict(
+            [("DEL", *(key + around for around in AROUND)) for key in dict.fromkeys(keys)]
+        )
+
+    async def _not_stored(self, target: Target) -> list[str]:
+        """Returns what readers are shown that differs from the store, and goes on to."""
+        looker = Looker(self._shown, self._stored, self._ends, wait_s=self._wait_s)
+        found = await asyncio.gather(
+            *(looker.look(self._kinds[kind], [key]) for kind, key in target.questions)
+        )
+        settled = await looker.settle([suspect for suspects in found for suspect in suspects])
+        return [
+            f"cached {one.kind.name} {one.key}: {field.path} {field.a} -> {field.b}"
+            for one in settled.different
+            for field in one.fields[:8]
+        ]

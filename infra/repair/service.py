@@ -1,0 +1,71 @@
+"""Repairs by name: which targets a word and a key come to, one after the other, and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from infra import compose
+from infra.compose import Engines
+from infra.diff.explain import Records
+from infra.repair.counts import Counts
+from infra.repair.mend import WAIT_S, Mender, Outcome
+from infra.repair.targets import (
+    Account,
+    Bookmarks,
+    Graph,
+    List,
+    Posted,
+    Target,
+    Tweet,
+    Username,
+)
+
+
+async def repair(
+    on: Engines, view: Records, what: str, key: str, *, is_dry: bool, wait_s: float = WAIT_S
+) -> Sequence[Outcome]:
+    """Repairs what a word and a key name, in the generation in service.
+
+    Args:
+        on: Engines; their units' generations are those in service.
+        view: Their log.
+        what: One of the words of `murmur repair`.
+        key: An id or a name.
+        is_dry: Write nothing.
+        wait_s: How long the worker may take to get past each repair.
+
+    Raises:
+        TooMuch: the key has more to it than a repair takes in.
+        RetryableError, BrokerUnreachable: an engine is away; repeat it.
+    """
+    outcomes: list[Outcome] = []
+    async for target in targets(on, what, key):
+        mender = Mender(on, on, view, target.unit, wait_s=wait_s)
+        outcomes.append(await mender.mend(target, is_dry=is_dry))
+    return outcomes
+
+
+async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
+    """Yields the targets; each is to be repaired before the next is asked for."""
+    match what:
+        case "username":
+            yield Username(key)
+        case "account":
+            yield Account(int(key))
+        case "tweet":
+            yield Tweet(int(key), (await compose.tweets_reader(on).author_of([int(key)])).values())
+        case "counts":
+            yield Counts(int(key))
+        case "graph":
+            yield Graph(int(key))
+        case "list":
+            yield List(int(key))
+        case "bookmarks":
+            yield Bookmarks(int(key))
+        case "timeline":
+            yield Graph(int(key))
+            # Whom he follows is right from here on.
+            relations = await compose.timelines_reader(on).graph.relations_of(int(key))
+            yield Posted(int(key), relations.following)
+        case _:
+            raise ValueError(f"nothing is called {what!r}")

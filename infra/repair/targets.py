@@ -1,0 +1,475 @@
+"""What can be repaired: one key of a unit, where the log speaks of it, and what readers keep of it.
+
+A target names
+
+- the partitions of the log that speak of it, and which of their records do;
+- the statements that those come to, which are the unit's own;
+- the rows where it is kept, whatever should be there;
+- the cache entries that are drawn from it, and the questions that readers ask about it.
+
+Counts are made of more than rows, and have a module of their own (:mod:`infra.repair.counts`).
+
+Bounded by: ``RECORDS_MAX`` records of one key, held until it is repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from events.partitioner import partition_of
+from events.slices import Record
+from events.types import Event, TweetPosted
+from infra.compose import Engines
+from infra.demo.convergence import Offsets
+from infra.diff.explain import Records
+from infra.diff.keys import Key
+from infra.repair.cells import Row, Stored, Write
+from infra.repair.rows import Part, TooMuch
+from projections.accounts import layout as accounts
+from projections.accounts.unit import rows_of as account_rows
+from projections.accounts.usernames import name_rows
+from projections.collections import layout as collections
+from projections.collections.unit import rows_of as collection_rows
+from projections.timelines import authors, graph
+from projections.timelines.layout import CELEBRITY, FOLLOWERS, HOME
+from projections.tweets.layout import TWEET
+from projections.tweets.unit import rows_of as tweet_rows
+
+if TYPE_CHECKING:
+    from tests.oracle import LogRecord
+
+RECORDS_MAX = 1_000_000
+
+Place = tuple[str, int]
+Fact: TypeAlias = tuple["LogRecord | None", Write]
+"""What a record writes; without a record, what may have been written and need not."""
+
+Facts: TypeAlias = Iterable[Fact]
+
+
+class KeyLog:
+    """The log, as far as it speaks of one key.
+
+    Args:
+        on: Engines, for the number of partitions.
+        view: Their log.
+    """
+
+    def __init__(self, on: Engines, view: Records) -> None:
+        self._topics = on.topics
+        self._view = view
+
+    def places(self, topic: str, keys: Iterable[object]) -> set[Place]:
+        """Returns the partitions of keys."""
+        count = self._topics.partitions(topic)
+        return {(topic, partition_of(str(key).encode(), count)) for key in keys}
+
+    def every(self, topic: str) -> set[Place]:
+        """Returns all partitions of a topic."""
+        return {(topic, number) for number in range(self._topics.partitions(topic))}
+
+    async def ends(self, topics: Iterable[str]) -> Offsets:
+        """Returns where topics end now."""
+        return await self._view.ends(set(topics))
+
+    async def read(
+        self,
+        places: Iterable[Place],
+        ends: Offsets,
+        speaks: Callable[[Event], bool],
+        start: Offsets | None = None,
+    ) -> list[LogRecord]:
+        """Returns what partitions say of a key below ends, each partition in order.
+
+        Args:
+            places: The partitions.
+            ends: Where to end.
+            speaks: Which events are about the key.
+            start: Where to begin; None for the beginning.
+
+        Raises:
+            TooMuch: it is more than a repair takes in.
+        """
+        upto = {place: ends[place] for place in places}
+        found: list[LogRecord] = []
+        async for record in self._view.records(start or {}, upto):
+            if speaks(record.event):
+                found.append(record)
+                if len(found) > RECORDS_MAX:
+                    raise TooMuch(
+                        f"the log has more than {RECORDS_MAX} records of this key; rebuild the "
+                        f"unit: murmur replay"
+                    )
+        return sorted(found, key=_order)
+
+
+class Target(Protocol):
+    """One key to be repaired."""
+
+    @property
+    def unit(self) -> str:
+        """The unit whose key it is."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def questions(self) -> Sequence[tuple[str, Key]]:
+        """Kinds of questions and keys that show what readers see of it."""
+        ...
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics that speak of it."""
+        ...
+
+    async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
+        """Returns what the log says of it below ends."""
+        ...
+
+    async def extended(
+        self, log: KeyLog, records: list[LogRecord], start: Offsets, ends: Offsets
+    ) -> list[LogRecord]:
+        """Returns the same up to other ends: soon, so that a repair is not behind its worker."""
+        ...
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """Yields the statements that each record comes to.
+
+        Args:
+            records: What the log says of it below ``ends``.
+            stored: What is stored of it.
+            ends: Where the log ends.
+        """
+        ...
+
+    def owns(self, row: Row) -> bool:
+        """Says whether a row that its facts write is about it."""
+        ...
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """Returns where it is kept besides ``rows``, those that the log gives it."""
+        ...
+
+    def also(self, stored: Stored) -> list[Part]:
+        """Returns where it is kept as well, by what was found in :meth:`parts`."""
+        ...
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """Returns the cache entries that are drawn from it, as kind and id."""
+        ...
+
+
+class _Keyed:
+    """A target whose records are those of some partitions that a predicate picks."""
+
+    unit: str
+    topics: Sequence[str]
+
+    def __init__(self, key: int | str) -> None:
+        self.key = key
+        self.words = f"{type(self).__name__.lower()} {key}"
+        self.questions: Sequence[tuple[str, Key]] = ()
+
+    def places(self, log: KeyLog) -> set[Place]:
+        """Returns the partitions that speak of it: by its key, in each of its topics."""
+        return {place for topic in self.topics for place in log.places(topic, [self.key])}
+
+    def speaks(self, event: Event) -> bool:
+        """Says whether an event is about it."""
+        return getattr(event, "user_id", None) == self.key
+
+    async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
+        """See :class:`Target`."""
+        return await log.read(self.places(log), ends, self.speaks)
+
+    async def extended(
+        self, log: KeyLog, records: list[LogRecord], start: Offsets, ends: Offsets
+    ) -> list[LogRecord]:
+        """See :class:`Target`."""
+        return sorted(
+            records + await log.read(self.places(log), ends, self.speaks, start), key=_order
+        )
+
+    def owns(self, row: Row) -> bool:
+        """See :class:`Target`."""
+        return True
+
+    def also(self, stored: Stored) -> list[Part]:
+        """See :class:`Target`."""
+        return []
+
+
+def _order(record: LogRecord) -> tuple[str, int, int]:
+    return record[:3]
+
+
+def _record(record: LogRecord) -> Record:
+    return Record(record.offset, 0, record.event)
+
+
+class Account(_Keyed):
+    """A user's profile and pin."""
+
+    unit = "accounts"
+    topics = ("users",)
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__(user_id)
+        self.questions = (("user", user_id),)
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in account_rows(_record(one)))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`."""
+        return [Part(table, (("user_id", self.key),)) for table in ("accounts", "pins")]
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`."""
+        return [(accounts.USER, int(self.key))]
+
+
+class Username(_Keyed):
+    """Who holds a name, by its claims and releases."""
+
+    unit = "accounts"
+    topics = ("usernames",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name.casefold())
+        self.questions = (("username", self.key),)
+
+    def speaks(self, event: Event) -> bool:
+        """See :class:`_Keyed`."""
+        return getattr(event, "username_key", None) == self.key
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in name_rows(_record(one)))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`."""
+        return [Part("username_claims", (("username_key", self.key),))]
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`; names are not cached."""
+        return []
+
+
+class Tweet(_Keyed):
+    """A tweet's content, and whom it speaks to. Its author is the key of its partition."""
+
+    unit = "tweets"
+    topics = ("new-tweets",)
+
+    def __init__(self, tweet_id: int, authors_known: Iterable[int] = ()) -> None:
+        super().__init__(tweet_id)
+        self.questions = (("tweet", tweet_id),)
+        self._authors = frozenset(authors_known)
+
+    async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
+        """See :class:`Target`: where its author is; everywhere, where no such author posted it."""
+        found = await log.read(log.places("new-tweets", self._authors), ends, self.speaks)
+        if any(isinstance(record.event, TweetPosted) for record in found):
+            return found
+        return await log.read(log.every("new-tweets"), ends, self.speaks)
+
+    def places(self, log: KeyLog) -> set[Place]:
+        """Anybody may say something of it from now on."""
+        return log.every("new-tweets")
+
+    def speaks(self, event: Event) -> bool:
+        """See :class:`_Keyed`."""
+        return getattr(event, "tweet_id", None) == self.key
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in tweet_rows([_record(one)]))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`; of mentions those that the log gives, for others are not shown."""
+        spoken = [row for row in rows if row[0] != "tweets"]
+        names = {
+            "mentions": ("addressee", "span", "tweet_id"),
+            "mention_spans": ("addressee", "span"),
+        }
+        mentions = [Part(t, tuple(zip(names[t], key, strict=True))) for t, key in spoken]
+        return [Part("tweets", (("tweet_id", self.key),)), *mentions]
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`."""
+        return [(TWEET, int(self.key))]
+
+
+class Bookmarks(_Keyed):
+    """What a user has bookmarked."""
+
+    unit = "collections"
+    topics = ("bookmarks",)
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__(user_id)
+        self.questions = (("user", user_id),)
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in collection_rows(_record(one)))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`."""
+        return [Part(table, (("user_id", self.key),)) for table in ("bookmarks", "bookmarks_of")]
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`; bookmarks are not cached."""
+        return []
+
+
+class List(_Keyed):
+    """A list, its members, and its place among its owner's."""
+
+    unit = "collections"
+    topics = ("lists",)
+
+    def __init__(self, list_id: int) -> None:
+        super().__init__(list_id)
+        self.questions = (("list", list_id), ("members", (list_id, 0)))
+
+    def speaks(self, event: Event) -> bool:
+        """See :class:`_Keyed`."""
+        return getattr(event, "list_id", None) == self.key
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in collection_rows(_record(one)))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`."""
+        speakers = {key[1] for table, key in rows if table == "lists"}
+        speakers |= {key[0] for table, key in rows if table == "lists_of"}
+        speakers |= {key[1] for table, key in rows if table == "list_members"}
+        return [Part("lists", (("list_id", self.key),)), *self._of(speakers)]
+
+    def also(self, stored: Stored) -> list[Part]:
+        """See :class:`Target`: of those who have a row about it, whoever they are."""
+        return self._of({key[1] for table, key in stored if table == "lists"})
+
+    def _of(self, speakers: Iterable[int]) -> list[Part]:
+        parts: list[Part] = []
+        for user in speakers:
+            parts.append(Part("list_members", (("list_id", self.key), ("user_id", user))))
+            parts.append(Part("lists_of", (("user_id", user), ("list_id", self.key))))
+        return parts
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`."""
+        return [(kind, int(self.key)) for kind in (collections.LIST, collections.MEMBERS)]
+
+
+class Graph(_Keyed):
+    """Whom a user follows, blocks and mutes, and who follows and blocks him.
+
+    Others' partitions speak of him as well, so all of the topic is read.
+    """
+
+    unit = "timelines"
+    topics = ("social-graph",)
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__(user_id)
+        self.questions = (("timeline", user_id),)
+
+    def places(self, log: KeyLog) -> set[Place]:
+        """See :class:`_Keyed`."""
+        return log.every("social-graph")
+
+    def speaks(self, event: Event) -> bool:
+        """See :class:`_Keyed`."""
+        named = (getattr(event, "user_id", None), getattr(event, "target_user_id", None))
+        return self.key in named
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in graph.facts(_record(one)))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`."""
+        tables = ("graph_out", "graph_in")
+        mirrored = self._mirrored({key[0] for table, key in rows if table in tables})
+        return [Part(table, (("user_id", self.key),)) for table in tables] + mirrored
+
+    def also(self, stored: Stored) -> list[Part]:
+        """See :class:`Target`: the same ties, kept with those on the other side."""
+        return self._mirrored(
+            {key[1] for table, key in stored if table in ("graph_out", "graph_in")}
+        )
+
+    def _mirrored(self, others: set[int]) -> list[Part]:
+        parts: list[Part] = []
+        for other in others - {self.key}:
+            parts.append(Part("graph_out", (("user_id", other), ("other_id", self.key))))
+            parts.append(Part("graph_in", (("user_id", other), ("follower_id", self.key))))
+        return parts
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`; what is drawn from the ties of those on the other side, too."""
+        people = {int(one) for table, key in stored if table.startswith("graph") for one in key}
+        kinds = ("relations", FOLLOWERS, "follower_count")
+        found = [(kind, user) for user in {int(self.key), *people} for kind in kinds]
+        return [*found, (HOME, int(self.key))]
+
+
+class Posted(_Keyed):
+    """The author timelines that a user's home timeline is drawn from, and what they retweet."""
+
+    unit = "timelines"
+    topics = ("new-tweets",)
+
+    def __init__(self, user_id: int, authors_read: Iterable[int]) -> None:
+        super().__init__(user_id)
+        self.words = f"timeline {user_id}"
+        self.questions = (("timeline", user_id),)
+        self._authors = {user_id, *authors_read}
+
+    def places(self, log: KeyLog) -> set[Place]:
+        """See :class:`_Keyed`."""
+        return log.places("new-tweets", self._authors)
+
+    def speaks(self, event: Event) -> bool:
+        """See :class:`_Keyed`."""
+        return getattr(event, "user_id", None) in self._authors
+
+    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
+        """See :class:`Target`."""
+        return ((one, write) for one in records for write in authors.facts(_record(one)))
+
+    def parts(self, rows: Iterable[Row]) -> list[Part]:
+        """See :class:`Target`."""
+        names = ("tweet_id", "author_id", "retweet_id")
+        retweets = (key for table, key in rows if table == "retweets")
+        return [
+            *(Part("author_tweets", (("author_id", author),)) for author in self._authors),
+            *(Part("retweets", tuple(zip(names, key, strict=True))) for key in retweets),
+        ]
+
+    def also(self, stored: Stored) -> list[Part]:
+        """See :class:`Target`: the retweets that the rows name."""
+        named = {
+            (cells["retweet_of_id"].value, key[0])
+            for (table, key), cells in stored.items()
+            if table == "author_tweets" and "retweet_of_id" in cells
+        }
+        return [
+            Part("retweets", (("tweet_id", original), ("author_id", author)))
+            for original, author in named
+            if original
+        ]
+
+    def caches(self, stored: Stored) -> list[tuple[str, int]]:
+        """See :class:`Target`."""
+        return [(HOME, int(self.key)), *((CELEBRITY, author) for author in self._authors)]
