@@ -8,9 +8,27 @@ covered all the same.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from events.types import Event
+
+
+class LogRecord(NamedTuple):
+    """One event with its place in the log, as whoever reads several topics has it.
+
+    Attributes:
+        topic: Logical name (no prefix).
+        partition: Partition number.
+        offset: Kafka offset.
+        event: The decoded event.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    event: Event
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from events.slices import LogRecord
 from events.types import Event
 
-
-class LogRecord(NamedTuple):
-    """One event with its place in the log; ``topic`` is the logical name (no prefix)."""
-
-    topic: str
-    partition: int
-    offset: int
-    event: Event
+__all__ = ["LogFed", "LogRecord"]
 
 
 class LogFed(ABC):

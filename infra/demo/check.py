@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from events.slices import LogRecord
 from events.types import TweetDeleted, TweetPosted
 from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader
 from infra.diff.explain import words
 
 if TYPE_CHECKING:
-    from tests.oracle import LogRecord, Oracle
+    from tests.oracle import Oracle
 
 EXPLAINED_MAX = 5
 EVENTS_SHOWN_MAX = 12

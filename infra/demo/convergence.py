@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, T
 from events import errors
 from events.admin import Admin
 from events.codec import Codec
+from events.slices import LogRecord
 from events.types import EVENT_TYPES_OF_TOPIC
 from infra import compose
 from infra.compose import Engines
@@ -28,7 +29,7 @@ from projections.base import RetryableError
 from schemas.catalog import Topics
 
 if TYPE_CHECKING:
-    from tests.oracle import LogRecord, Oracle
+    from tests.oracle import Oracle
 
 SOURCE_TOPICS = (
     "users",
@@ -105,8 +106,6 @@ class LogView:
         Raises:
             KafkaException: The broker did not answer, or an offset is gone.
         """
-        from tests.oracle import LogRecord  # noqa: PLC0415 - see the module's docstring
-
         left = {place for place, until in end.items() if start.get(place, 0) < until}
         self._consumer.assign([self._at(place, start.get(place, 0)) for place in left])
         while left:

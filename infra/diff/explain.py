@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from events.partitioner import partition_of
+from events.slices import LogRecord
 from events.types import Event
 from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
 from infra.diff.fields import Field, ids_in
 from infra.diff.looks import Suspect
-
-if TYPE_CHECKING:
-    from tests.oracle import LogRecord
 
 EXPLAINED_MAX = 5
 EVENTS_MAX = 12

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from events.slices import Record
+from events.slices import LogRecord, Record
 from events.types import Event, TweetPosted
 from infra.demo.convergence import Offsets
 from infra.diff.keys import Key
@@ -40,9 +39,6 @@ from projections.engagement.tally import (
     retally,
 )
 
-if TYPE_CHECKING:
-    from tests.oracle import LogRecord
-
 
 class Counts:
     """See the module."""
@@ -58,6 +54,10 @@ class Counts:
             ("counts", tweet_id),
             *(("children", (tweet_id, kind)) for kind in KINDS),
         )
+
+    def places(self, log: KeyLog) -> set[Place]:
+        """See :class:`infra.repair.targets.Target`."""
+        return log.places("engagements", [self._tweet]) | log.every("new-tweets")
 
     async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
         """See :class:`infra.repair.targets.Target`."""
@@ -75,12 +75,11 @@ class Counts:
         self, log: KeyLog, records: list[LogRecord], start: Offsets, ends: Offsets
     ) -> list[LogRecord]:
         """See :class:`infra.repair.targets.Target`."""
-        places = log.places("engagements", [self._tweet]) | log.every("new-tweets")
 
         def speaks(event: Event) -> bool:
             return self._is_engaged(event) or self._is_child(event) or self._is_said(event)
 
-        new = await log.read(places, ends, speaks, start)
+        new = await log.read(self.places(log), ends, speaks, start)
         if any(self._is_child(record.event) for record in new):
             return await self.records(log, ends)  # it may have been deleted before it was posted
         return sorted(records + new, key=lambda record: record[:3])

@@ -10,10 +10,11 @@ One look:
 5. What differs, and the timestamps that put it right (:mod:`infra.repair.cells`).
 
 Then the rows are written, and only then the cache entries forgotten, in the order that a worker
-keeps. A slice that was being applied meanwhile may have read what was wrong and have written what
-follows from it, so the key is looked at again once the unit has applied everything that was in the
-log when it was repaired, until a look finds nothing. At the end readers must be shown from the
-caches what the store holds.
+keeps; before that as well, so that a hot tweet is not counted on from a wrong entry meanwhile. A
+slice that was being applied meanwhile may have read what was wrong and have written what follows
+from it, so the key is looked at again once the unit has applied everything that was in the log when
+it was repaired, until a look finds nothing. At the end readers must be shown from the caches what
+the store holds.
 
 No lock is taken and no worker is stopped: a write of ours that is late is an upsert with a
 timestamp of its own like any other.
@@ -26,10 +27,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from events.slices import LogRecord
 from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
@@ -39,12 +40,9 @@ from infra.diff.looks import Looker
 from infra.diff.sides import GenerationSide, topics_of
 from infra.diff.views import KINDS_OF_UNIT
 from infra.repair.cells import Change, Expected, Row, Stored, Tries, Written, changes, written
-from infra.repair.rows import Rows
+from infra.repair.rows import Rows, TooMuch
 from infra.repair.targets import KeyLog, Target
 from projections.unit import StoredUnit
-
-if TYPE_CHECKING:
-    from tests.oracle import LogRecord
 
 LOOKS_MAX = 20
 WAIT_S = 30.0
@@ -128,7 +126,9 @@ class Mender:
             if attempt and not wrong:
                 break
             outcome.problems = told if attempt == LOOKS_MAX - 1 else []
-            await self._rows.write(wrong)
+            if wrong:
+                await self._forget(target, stored)  # what follows is counted from the store
+                await self._rows.write(wrong)
             for change in wrong:
                 tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
             await self._forget(target, stored)
@@ -149,6 +149,7 @@ class Mender:
         rows = {one.row for one in known if target.owns(one.row)}
         stored = await self._rows.read(target.parts(rows))  # 3
         stored.update(await self._rows.read(target.also(stored)))
+        stored = {row: cells for row, cells in stored.items() if target.owns(row)}
         await self._read(target)  # 4
         records, now = self._records, self._upto
         expected = Expected()
@@ -166,7 +167,15 @@ class Mender:
         """Takes in what the log says of the key up to where it ends now."""
         ends = await self._log.ends(target.topics)
         if not self._upto:
+            decided = await self._log.decided(target.unit)
             self._records = await target.records(self._log, ends)
+            places = target.places(self._log)
+            if any(place in places for place, _ in decided):
+                raise TooMuch(
+                    f"operators decided upon dead letters of {target.unit} in partitions that "
+                    f"speak of {target.words}, which a repair does not know to apply; rebuild the "
+                    f"unit: murmur replay {target.unit}"
+                )
         elif ends != self._upto:
             self._records = await target.extended(self._log, self._records, self._upto, ends)
         self._upto = ends

@@ -7,6 +7,7 @@ Bounded by: one partition or row a question, ``ROWS_MAX`` rows of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -57,17 +58,19 @@ class Rows:
             RetryableError: the store is away.
         """
         found: dict[Row, dict[str, Cell]] = {}
-        for part in parts:
-            rows = await self._store.execute(
-                self._query(part), (*(value for _, value in part.where), ROWS_MAX)
-            )
-            if len(rows) == ROWS_MAX:
-                raise TooMuch(
-                    f"{part.table} has {ROWS_MAX} rows or more of this key; rebuild the unit: "
-                    f"murmur replay"
-                )
-            found.update(self._row(part.table, row) for row in rows)
+        for rows in await asyncio.gather(*map(self._part, parts)):
+            found.update(rows)
         return found
+
+    async def _part(self, part: Part) -> dict[Row, dict[str, Cell]]:
+        values = (*(value for _, value in part.where), ROWS_MAX)
+        rows = await self._store.execute(self._query(part), values)
+        if len(rows) == ROWS_MAX:
+            raise TooMuch(
+                f"{part.table} has {ROWS_MAX} rows or more of this key; rebuild the unit: "
+                f"murmur replay"
+            )
+        return dict(self._row(part.table, row) for row in rows)
 
     def _query(self, part: Part) -> str:
         columns = [*self.keys[part.table]]
@@ -91,9 +94,16 @@ class Rows:
         Raises:
             RetryableError: some of it may not be written; look again.
         """
-        for change in changes:
-            if not change.is_hopeless:
-                await self._store.execute(*self._statement(change))
+        possible = [change for change in changes if not change.is_hopeless]
+        # What counts before what it is counted from: the rule of `projections/engagement/tally.py`.
+        for is_register in (True, False):
+            await asyncio.gather(
+                *(
+                    self._store.execute(*self._statement(change))
+                    for change in possible
+                    if (change.row[0] == "tallies") is is_register
+                )
+            )
 
     def _statement(self, change: Change) -> tuple[str, list[Any]]:
         table, key = change.row

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from infra import compose
 from infra.compose import Engines
 from infra.diff.explain import Records
+from infra.diff.generations import store_of
 from infra.repair.counts import Counts
 from infra.repair.mend import WAIT_S, Mender, Outcome
 from infra.repair.targets import (
@@ -53,7 +54,10 @@ async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
         case "account":
             yield Account(int(key))
         case "tweet":
-            yield Tweet(int(key), (await compose.tweets_reader(on).author_of([int(key)])).values())
+            rows = await store_of(on, "tweets").execute(
+                "SELECT author_id FROM {tweets} WHERE tweet_id = ?", (int(key),)
+            )
+            yield Tweet(int(key), (author for (author,) in rows))
         case "counts":
             yield Counts(int(key))
         case "graph":

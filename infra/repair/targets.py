@@ -15,11 +15,11 @@ Bounded by: ``RECORDS_MAX`` records of one key, held until it is repaired.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from events.partitioner import partition_of
-from events.slices import Record
-from events.types import Event, TweetPosted
+from events.slices import LogRecord, Record
+from events.types import Event, LetterDiscarded, RedriveRequested, TweetPosted
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
 from infra.diff.explain import Records
@@ -35,9 +35,6 @@ from projections.timelines import authors, graph
 from projections.timelines.layout import CELEBRITY, FOLLOWERS, HOME
 from projections.tweets.layout import TWEET
 from projections.tweets.unit import rows_of as tweet_rows
-
-if TYPE_CHECKING:
-    from tests.oracle import LogRecord
 
 RECORDS_MAX = 1_000_000
 
@@ -68,6 +65,22 @@ class KeyLog:
     def every(self, topic: str) -> set[Place]:
         """Returns all partitions of a topic."""
         return {(topic, number) for number in range(self._topics.partitions(topic))}
+
+    async def decided(
+        self, unit: str
+    ) -> dict[tuple[Place, int], RedriveRequested | LetterDiscarded]:
+        """Returns what operators decided of a unit's dead letters, by partition and offset.
+
+        Of several decisions about one record the first with the highest attempt counts.
+        """
+        found: dict[tuple[Place, int], RedriveRequested | LetterDiscarded] = {}
+        async for record in self._view.records({}, await self.ends(["redrive"])):
+            event = record.event
+            if isinstance(event, RedriveRequested | LetterDiscarded) and event.unit == unit:
+                key = (event.topic, event.partition), event.offset
+                if key not in found or event.attempt > found[key].attempt:
+                    found[key] = event
+        return found
 
     async def ends(self, topics: Iterable[str]) -> Offsets:
         """Returns where topics end now."""
@@ -127,6 +140,10 @@ class Target(Protocol):
         """The topics that speak of it."""
         ...
 
+    def places(self, log: KeyLog) -> set[Place]:
+        """Returns the partitions that may speak of it."""
+        ...
+
     async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
         """Returns what the log says of it below ends."""
         ...
@@ -148,7 +165,7 @@ class Target(Protocol):
         ...
 
     def owns(self, row: Row) -> bool:
-        """Says whether a row that its facts write is about it."""
+        """Says whether a row that its facts write, or that is stored with it, is its own."""
         ...
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
@@ -268,21 +285,30 @@ class Tweet(_Keyed):
     unit = "tweets"
     topics = ("new-tweets",)
 
-    def __init__(self, tweet_id: int, authors_known: Iterable[int] = ()) -> None:
+    def __init__(self, tweet_id: int, authors_known: Iterable[int]) -> None:
         super().__init__(tweet_id)
         self.questions = (("tweet", tweet_id),)
         self._authors = frozenset(authors_known)
+        self._read: set[Place] = set()
+        self._place_of: Callable[[int], set[Place]] = lambda author: set()
 
     async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
-        """See :class:`Target`: where its author is; everywhere, where no such author posted it."""
-        found = await log.read(log.places("new-tweets", self._authors), ends, self.speaks)
+        """See :class:`Target`: where its authors are; everywhere, where none of them posted it."""
+        self._place_of = lambda author: log.places("new-tweets", [author])
+        self._read = log.places("new-tweets", self._authors)
+        found = await super().records(log, ends)
         if any(isinstance(record.event, TweetPosted) for record in found):
             return found
-        return await log.read(log.every("new-tweets"), ends, self.speaks)
+        self._read = log.every("new-tweets")
+        return await super().records(log, ends)
 
     def places(self, log: KeyLog) -> set[Place]:
-        """Anybody may say something of it from now on."""
-        return log.every("new-tweets")
+        """See :class:`Target`."""
+        return self._read
+
+    def owns(self, row: Row) -> bool:
+        """See :class:`Target`: what was said in partitions that were read."""
+        return row[0] != "tweets" or self._place_of(row[1][1]) <= self._read
 
     def speaks(self, event: Event) -> bool:
         """See :class:`_Keyed`."""

@@ -42,7 +42,8 @@ from infra.diff.sides import GenerationSide, topics_of
 from infra.diff.views import KINDS_OF_UNIT
 from infra.repair.counts import Counts
 from infra.repair.mend import Mender, Outcome
-from infra.repair.targets import Account, Bookmarks, Graph, List, Posted, Target, Tweet, Username
+from infra.repair.service import targets
+from infra.repair.targets import Account, Bookmarks, Graph, List, Posted, Target, Username
 from infra.settings import Settings
 from projections.engagement.layout import COUNTS, PACKED
 from projections.timelines.layout import HOME, pack_ids
@@ -141,7 +142,7 @@ async def _tweet(here: Town, fed: Fed) -> Target:
         " AND tweet_id = 100"
     )
     await fed.on.bus.call("SET", fed.on.keys("tweets").of("tweet", 100), other)
-    return Tweet(100, [one])
+    return await anext(targets(fed.on, "tweet", "100"))
 
 
 async def _bookmarks(here: Town, fed: Fed) -> Target:
