@@ -10,16 +10,8 @@ from infra.diff.explain import Records
 from infra.diff.generations import store_of
 from infra.repair.counts import Counts
 from infra.repair.mend import WAIT_S, Mender, Outcome
-from infra.repair.targets import (
-    Account,
-    Bookmarks,
-    Graph,
-    List,
-    Posted,
-    Target,
-    Tweet,
-    Username,
-)
+from infra.repair.targets import Account, Bookmarks, List, Target, Tweet, Username
+from infra.repair.ties import Graph, Posted
 
 
 async def repair(

@@ -7,7 +7,8 @@ A target names
 - the rows where it is kept, whatever should be there;
 - the cache entries that are drawn from it, and the questions that readers ask about it.
 
-Counts are made of more than rows, and have a module of their own (:mod:`infra.repair.counts`).
+Those of timelines are in :mod:`infra.repair.ties`; counts are made of more than rows, and have a
+module of their own (:mod:`infra.repair.counts`).
 
 Bounded by: ``RECORDS_MAX`` records of one key, held until it is repaired.
 """
@@ -31,8 +32,6 @@ from projections.accounts.unit import rows_of as account_rows
 from projections.accounts.usernames import name_rows
 from projections.collections import layout as collections
 from projections.collections.unit import rows_of as collection_rows
-from projections.timelines import authors, graph
-from projections.timelines.layout import CELEBRITY, FOLLOWERS, HOME
 from projections.tweets.layout import TWEET
 from projections.tweets.unit import rows_of as tweet_rows
 
@@ -181,7 +180,7 @@ class Target(Protocol):
         ...
 
 
-class _Keyed:
+class Keyed:
     """A target whose records are those of some partitions that a predicate picks."""
 
     unit: str
@@ -225,11 +224,12 @@ def _order(record: LogRecord) -> tuple[str, int, int]:
     return record[:3]
 
 
-def _record(record: LogRecord) -> Record:
+def sliced(record: LogRecord) -> Record:
+    """Returns a record as a slice holds it."""
     return Record(record.offset, 0, record.event)
 
 
-class Account(_Keyed):
+class Account(Keyed):
     """A user's profile and pin."""
 
     unit = "accounts"
@@ -241,7 +241,7 @@ class Account(_Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in account_rows(_record(one)))
+        return ((one, write) for one in records for write in account_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -252,7 +252,7 @@ class Account(_Keyed):
         return [(accounts.USER, int(self.key))]
 
 
-class Username(_Keyed):
+class Username(Keyed):
     """Who holds a name, by its claims and releases."""
 
     unit = "accounts"
@@ -263,12 +263,12 @@ class Username(_Keyed):
         self.questions = (("username", self.key),)
 
     def speaks(self, event: Event) -> bool:
-        """See :class:`_Keyed`."""
+        """See :class:`Keyed`."""
         return getattr(event, "username_key", None) == self.key
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in name_rows(_record(one)))
+        return ((one, write) for one in records for write in name_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -279,7 +279,7 @@ class Username(_Keyed):
         return []
 
 
-class Tweet(_Keyed):
+class Tweet(Keyed):
     """A tweet's content, and whom it speaks to. Its author is the key of its partition."""
 
     unit = "tweets"
@@ -311,12 +311,12 @@ class Tweet(_Keyed):
         return row[0] != "tweets" or self._place_of(row[1][1]) <= self._read
 
     def speaks(self, event: Event) -> bool:
-        """See :class:`_Keyed`."""
+        """See :class:`Keyed`."""
         return getattr(event, "tweet_id", None) == self.key
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in tweet_rows([_record(one)]))
+        return ((one, write) for one in records for write in tweet_rows([sliced(one)]))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`; of mentions those that the log gives, for others are not shown."""
@@ -333,7 +333,7 @@ class Tweet(_Keyed):
         return [(TWEET, int(self.key))]
 
 
-class Bookmarks(_Keyed):
+class Bookmarks(Keyed):
     """What a user has bookmarked."""
 
     unit = "collections"
@@ -345,7 +345,7 @@ class Bookmarks(_Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in collection_rows(_record(one)))
+        return ((one, write) for one in records for write in collection_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -356,7 +356,7 @@ class Bookmarks(_Keyed):
         return []
 
 
-class List(_Keyed):
+class List(Keyed):
     """A list, its members, and its place among its owner's."""
 
     unit = "collections"
@@ -367,12 +367,12 @@ class List(_Keyed):
         self.questions = (("list", list_id), ("members", (list_id, 0)))
 
     def speaks(self, event: Event) -> bool:
-        """See :class:`_Keyed`."""
+        """See :class:`Keyed`."""
         return getattr(event, "list_id", None) == self.key
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in collection_rows(_record(one)))
+        return ((one, write) for one in records for write in collection_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -395,107 +395,3 @@ class List(_Keyed):
     def caches(self, stored: Stored) -> list[tuple[str, int]]:
         """See :class:`Target`."""
         return [(kind, int(self.key)) for kind in (collections.LIST, collections.MEMBERS)]
-
-
-class Graph(_Keyed):
-    """Whom a user follows, blocks and mutes, and who follows and blocks him.
-
-    Others' partitions speak of him as well, so all of the topic is read.
-    """
-
-    unit = "timelines"
-    topics = ("social-graph",)
-
-    def __init__(self, user_id: int) -> None:
-        super().__init__(user_id)
-        self.questions = (("timeline", user_id),)
-
-    def places(self, log: KeyLog) -> set[Place]:
-        """See :class:`_Keyed`."""
-        return log.every("social-graph")
-
-    def speaks(self, event: Event) -> bool:
-        """See :class:`_Keyed`."""
-        named = (getattr(event, "user_id", None), getattr(event, "target_user_id", None))
-        return self.key in named
-
-    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
-        """See :class:`Target`."""
-        return ((one, write) for one in records for write in graph.facts(_record(one)))
-
-    def parts(self, rows: Iterable[Row]) -> list[Part]:
-        """See :class:`Target`."""
-        tables = ("graph_out", "graph_in")
-        mirrored = self._mirrored({key[0] for table, key in rows if table in tables})
-        return [Part(table, (("user_id", self.key),)) for table in tables] + mirrored
-
-    def also(self, stored: Stored) -> list[Part]:
-        """See :class:`Target`: the same ties, kept with those on the other side."""
-        return self._mirrored(
-            {key[1] for table, key in stored if table in ("graph_out", "graph_in")}
-        )
-
-    def _mirrored(self, others: set[int]) -> list[Part]:
-        parts: list[Part] = []
-        for other in others - {self.key}:
-            parts.append(Part("graph_out", (("user_id", other), ("other_id", self.key))))
-            parts.append(Part("graph_in", (("user_id", other), ("follower_id", self.key))))
-        return parts
-
-    def caches(self, stored: Stored) -> list[tuple[str, int]]:
-        """See :class:`Target`; what is drawn from the ties of those on the other side, too."""
-        people = {int(one) for table, key in stored if table.startswith("graph") for one in key}
-        kinds = ("relations", FOLLOWERS, "follower_count")
-        found = [(kind, user) for user in {int(self.key), *people} for kind in kinds]
-        return [*found, (HOME, int(self.key))]
-
-
-class Posted(_Keyed):
-    """The author timelines that a user's home timeline is drawn from, and what they retweet."""
-
-    unit = "timelines"
-    topics = ("new-tweets",)
-
-    def __init__(self, user_id: int, authors_read: Iterable[int]) -> None:
-        super().__init__(user_id)
-        self.words = f"timeline {user_id}"
-        self.questions = (("timeline", user_id),)
-        self._authors = {user_id, *authors_read}
-
-    def places(self, log: KeyLog) -> set[Place]:
-        """See :class:`_Keyed`."""
-        return log.places("new-tweets", self._authors)
-
-    def speaks(self, event: Event) -> bool:
-        """See :class:`_Keyed`."""
-        return getattr(event, "user_id", None) in self._authors
-
-    def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
-        """See :class:`Target`."""
-        return ((one, write) for one in records for write in authors.facts(_record(one)))
-
-    def parts(self, rows: Iterable[Row]) -> list[Part]:
-        """See :class:`Target`."""
-        names = ("tweet_id", "author_id", "retweet_id")
-        retweets = (key for table, key in rows if table == "retweets")
-        return [
-            *(Part("author_tweets", (("author_id", author),)) for author in self._authors),
-            *(Part("retweets", tuple(zip(names, key, strict=True))) for key in retweets),
-        ]
-
-    def also(self, stored: Stored) -> list[Part]:
-        """See :class:`Target`: the retweets that the rows name."""
-        named = {
-            (cells["retweet_of_id"].value, key[0])
-            for (table, key), cells in stored.items()
-            if table == "author_tweets" and "retweet_of_id" in cells
-        }
-        return [
-            Part("retweets", (("tweet_id", original), ("author_id", author)))
-            for original, author in named
-            if original
-        ]
-
-    def caches(self, stored: Stored) -> list[tuple[str, int]]:
-        """See :class:`Target`."""
-        return [(HOME, int(self.key)), *((CELEBRITY, author) for author in self._authors)]

@@ -43,7 +43,8 @@ from infra.diff.views import KINDS_OF_UNIT
 from infra.repair.counts import Counts
 from infra.repair.mend import Mender, Outcome
 from infra.repair.service import targets
-from infra.repair.targets import Account, Bookmarks, Graph, List, Posted, Target, Username
+from infra.repair.targets import Account, Bookmarks, List, Target, Username
+from infra.repair.ties import Graph, Posted
 from infra.settings import Settings
 from projections.engagement.layout import COUNTS, PACKED
 from projections.timelines.layout import HOME, pack_ids
@@ -319,8 +320,8 @@ async def test_a_key_is_right_again_and_stays_so_while_events_of_it_come(
     here: Town, what: str
 ) -> None:
     plant, traffic = REPAIRS[what]
-    target = await plant(here, fed) if (fed := await _fed(here, what)) else None
-    assert target is not None
+    fed = await _fed(here, what)
+    target = await plant(here, fed)
     dry = await _mended(here, fed, target, is_dry=True)
     assert dry.was_wrong and not dry.is_right
     assert len(dry.changes) > 1, dry
@@ -342,12 +343,6 @@ async def test_what_is_above_the_log_is_beaten_and_told(here: Town) -> None:
     outcome = await _mended(here, fed, Bookmarks(one))
     assert not outcome.is_right and "rebuild" in outcome.problems[0]
     assert await _differing(here, fed, Bookmarks(one)) == []
-
-
-async def test_a_key_that_is_right_is_left_alone(here: Town) -> None:
-    fed = await _fed(here, "list")
-    outcome = await _mended(here, fed, List(12345))
-    assert not outcome.was_wrong and outcome.is_right
 
 
 UNIT_OF = {"account": "accounts", "username": "accounts", "tweet": "tweets", "counts": "engagement"}
