@@ -140,19 +140,23 @@ class Pointer(msgspec.Struct, frozen=True):
         return self.serving if now_ms >= self.since_ms or not self.before else self.before
 
 
+NO_PREFIX = "(none)"
+"""The scope of an installation without a prefix; no prefix is written with brackets."""
+
+
 class Generations:
     """The registry of one scope.
 
     Args:
         statements: Runs statements; every method may raise its ``StoreUnavailable``.
         scope: Whose generations: installations that share a keyspace differ in it (the prefix of
-            their topics).
+            their topics, which may be empty).
         first: Name of the generation that a unit begins with.
     """
 
     def __init__(self, statements: Statements, scope: str, first: str) -> None:
         self._statements = statements
-        self._scope = scope
+        self._scope = scope or NO_PREFIX  # a key of the store may not be empty
         self.first = first
 
     async def create(self) -> None:

@@ -284,7 +284,8 @@ class Murmuration(RuleBasedStateMachine):
         totals = Murmuration.totals
         totals.runs += 1
         totals.steps += self._steps
-        totals.compared += self.town.compared
+        if self._begun:
+            totals.compared += self.town.compared
         if left := asyncio.all_tasks(self._loop):
             for task in left:
                 task.cancel()
