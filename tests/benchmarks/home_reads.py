@@ -131,10 +131,10 @@ async def run() -> list[Figure]:
 async def _measure(on: Engines, readers: Sequence[int], folder: Path) -> list[Figure]:
     settings = on.settings
     tokens = open_tokens(settings)
-    async with _gateway(settings, folder) as gateway, _bare(settings, folder) as bare:
-        ours = Served(*gateway, [_request(reader, tokens) for reader in readers])
+    async with serving_gateway(settings, folder) as gateway, _bare(settings, folder) as bare:
+        ours = Served(*gateway, [home_request(reader, tokens) for reader in readers])
         limit = Served(*bare, [f"GET /{reader} HTTP/1.1\r\nHost: bench" for reader in readers])
-        await _warm(ours)
+        await warm_all(ours)
         for _ in range(ROUNDS):
             await ours.saturate()
             await limit.saturate()
@@ -271,7 +271,7 @@ def _latency(name: str, value: float, bare: float, limit: float | None = None) -
     return Figure(name, value, "ms", beside)
 
 
-def _request(reader: int, tokens: Tokens) -> str:
+def home_request(reader: int, tokens: Tokens) -> str:
     return f"GET {PATH} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {tokens.issue(reader)}"
 
 
@@ -283,14 +283,14 @@ async def _load(port: int, requests: list[str], rate: float = 0.0) -> Answered:
     return found
 
 
-async def _warm(served: Served) -> None:
+async def warm_all(served: Served) -> None:
     """Reads every timeline once: afterwards no request reaches the store."""
     async with _client(served) as client:
         for request in served.requests:
             await _page(client, request, 20)
 
 
-def _env(settings: Settings, folder: Path) -> dict[str, str]:
+def environment(settings: Settings, folder: Path) -> dict[str, str]:
     return {
         "MURMUR_DATA_DIR": str(settings.data_dir.resolve()),
         "MURMUR_TOPIC_PREFIX": settings.topic_prefix,
@@ -300,9 +300,9 @@ def _env(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _gateway(settings: Settings, folder: Path) -> AsyncIterator[tuple[int, int]]:
+async def serving_gateway(settings: Settings, folder: Path) -> AsyncIterator[tuple[int, int]]:
     port = ports.choose({"http": 0}, {}, usual=False)["http"]
-    gateway = GatewayProcess(port, folder, _env(settings, folder))
+    gateway = GatewayProcess(port, folder, environment(settings, folder))
     await gateway.start()
     try:
         async with httpx.AsyncClient() as client:
@@ -316,7 +316,7 @@ async def _gateway(settings: Settings, folder: Path) -> AsyncIterator[tuple[int,
 async def _bare(settings: Settings, folder: Path) -> AsyncIterator[tuple[int, int]]:
     port = ports.choose({"http": 0}, {}, usual=False)["http"]
     argv = ["-m", "tests.benchmarks.bare_home", str(port)]
-    bare = Child("the bare loop", argv, folder / "bare.log", _env(settings, folder))
+    bare = Child("the bare loop", argv, folder / "bare.log", environment(settings, folder))
     await bare.start()
     try:
         await _until_listening(port, bare)
