@@ -23,7 +23,7 @@ from events.types import TweetDeleted, TweetPosted
 from projections import versions
 from projections.bus import RedisBus
 from projections.keys import Keys
-from projections.positions import Effect, forget
+from projections.positions import forget
 from projections.store import Store
 from projections.text import entities
 from projections.tweets import mentions
@@ -59,13 +59,10 @@ class Tweets(StoredUnit):
             records = piece.records[begin : begin + ROWS_MAX]
             rows = dict.fromkeys(rows_of(records, self._span_bits))  # 1; many spans are the same
             await self._store.write(list(rows))  # 2
-        effects: dict[int, list[Effect]] = {}
-        bucket, key = self._keys.bucket, self._keys.of
-        for record in piece.records:
-            event = record.event
-            if isinstance(event, TweetPosted | TweetDeleted):
-                found = effects.setdefault(bucket(event.tweet_id), [])
-                found.append(forget(key(TWEET, event.tweet_id)))
+        events = (record.event for record in piece.records)
+        said = (event.tweet_id for event in events if isinstance(event, TweetPosted | TweetDeleted))
+        stale = self._keys.by_bucket(TWEET, dict.fromkeys(said))
+        effects = {bucket: [forget(key) for key in keys] for bucket, keys in stale.items()}
         await self._positions.commit(piece, effects)  # 3
 
 
