@@ -310,7 +310,11 @@ def _decoder(writer: AvroSchema) -> _Decoder:
         stream = io.BytesIO(value)
         stream.seek(HEADER_BYTES)
         try:
-            event = build(fastavro.schemaless_reader(stream, written, resolved))
+            row: Any = fastavro.schemaless_reader(stream, written, resolved)
+            # Ids, times and offsets are never negative; what is would fail deep inside a unit.
+            if any(value.__class__ is int and value < 0 for value in row.values()):
+                raise MalformedEvent(f"{name}: a negative number")
+            event = build(row)
         except _DECODE_ERRORS as error:
             raise MalformedEvent(f"{name}: {type(error).__name__}: {error}") from error
         if stream.tell() != len(value):

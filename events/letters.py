@@ -24,8 +24,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from events.position import Position
 from events.ranges import Raw
-from events.types import LetterDiscarded, RedriveRequested
+from events.types import Event, LetterDiscarded, RedriveRequested
 
 BURIALS_MAX = 20
 LETTERS_MAX = 200_000
@@ -171,6 +172,73 @@ class Letter(msgspec.Struct):
             return "discarded"
         passed = applied.get(f"redrive/{ruling.partition}", 0) > ruling.offset
         return "applied" if passed else "redriven"
+
+
+class LetterError(Exception):
+    """What was asked for cannot be; the message says what can."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which letters.
+
+    Attributes:
+        unit: Of this unit.
+        topic: From this topic.
+        reason: ``undecodable``, ``refused`` or ``missing``.
+        states: In one of these states; empty for any.
+        since: Buried at or after, milliseconds since the Unix epoch.
+        until: Buried before.
+    """
+
+    unit: str | None = None
+    topic: str | None = None
+    reason: str | None = None
+    states: frozenset[State] = frozenset({"open"})
+    since: int = 0
+    until: int = (1 << 63) - 1
+
+    def takes(self, letter: Letter, state: State) -> bool:
+        """Says whether a letter in that state is wanted."""
+        return (
+            self.unit in (None, letter.id.unit)
+            and self.topic in (None, letter.id.topic)
+            and self.reason in (None, letter.burials[-1].reason)
+            and (not self.states or state in self.states)
+            and self.since <= letter.buried_at < self.until
+        )
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A letter, its state, and what its bytes say to this process.
+
+    Attributes:
+        letter: The letter.
+        state: Its state now.
+        value: The record's bytes, from the letter or else from the log; None for a tombstone, or
+            where the log does not hold it any more.
+        event: What they say, where they can be decoded now.
+        error: Why they cannot.
+    """
+
+    letter: Letter
+    state: State
+    value: bytes | None
+    event: Event | None
+    error: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one letter of a decision.
+
+    Attributes:
+        id: The letter.
+        position: Where the decision is in ``redrive``; None where none was made.
+        why: Why none was made.
+    """
+
+    id: LetterId
+    position: Position | None
+    why: str = ""
 
 
 class Book:

@@ -30,6 +30,10 @@ ALGORITHM = "Ed25519"
 """
 
 SCOPES = ("read", "write")
+"""What a user's token is for."""
+
+OPERATOR_SCOPES = (*SCOPES, "operate")
+"""What an operator's token is for."""
 
 
 def new_private_key() -> bytes:
@@ -85,8 +89,8 @@ class Tokens:
         Raises:
             ValueError: an unknown scope.
         """
-        if not set(scopes) <= set(SCOPES):
-            raise ValueError(f"scopes are {', '.join(SCOPES)}")
+        if not set(scopes) <= set(OPERATOR_SCOPES):
+            raise ValueError(f"scopes are {', '.join(OPERATOR_SCOPES)}")
         now = int(time.time())
         claims = {
             "iss": ISSUER,

@@ -29,6 +29,7 @@ from gateway.levels.level import Levels
 from gateway.limits import READ_SECONDS_MAX, WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
+from gateway.ops import LetterDesk, LetterHandlers
 from gateway.queries.bookmarks import BookmarkQueries
 from gateway.queries.conversation import ConversationQueries
 from gateway.queries.engagement import EngagementQueries
@@ -79,6 +80,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         metrics: Counts.
         version: Of the product, for the API's document.
         guards: What is known of the engines.
+        letters: The operators' desk for dead letters; without it there are no such routes.
         wait_seconds_max: Longest hold for ``X-Wait-For``.
         read_seconds_max: Longest time of a read after that.
         levels: How far the system is degraded.
@@ -105,6 +107,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: GatewayMetrics
     version: str
     guards: Guards | None = None
+    letters: LetterDesk | None = None
     wait_seconds_max: float = WAIT_SECONDS_MAX
     read_seconds_max: float = READ_SECONDS_MAX
     levels: Levels = msgspec.field(default_factory=Levels)
@@ -162,6 +165,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
         graph_commands=GraphCommands(checks, graph, minter, appender),
         collections=_collections(services, checks, appender, cursors),
         health=health,
+        letters=LetterHandlers(services.letters) if services.letters is not None else None,
     )
     routes = table(handlers, services.version)
     gateway = Gateway(

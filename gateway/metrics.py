@@ -140,3 +140,17 @@ class GatewayMetrics:
             "Requests refused while Redis is away, to keep the store's load within its bound.",
             registry=registry,
         )
+        # Records that a unit could not apply and nobody has decided upon; looked at now and then.
+        self.dead_letters = Gauge(
+            "murmur_gateway_dead_letters_open",
+            "Dead letters that are open, by unit.",
+            ("unit",),
+            registry=registry,
+        )
+        # Alert on this one: a letter that nobody looks at.
+        self.dead_letter_age = Gauge(
+            "murmur_gateway_dead_letter_age_seconds",
+            "Seconds since the oldest open dead letter was buried, by unit; 0 for none.",
+            ("unit",),
+            registry=registry,
+        )

@@ -33,6 +33,7 @@ from gateway.commands.users import UserCommands
 from gateway.health import Health
 from gateway.http import Request, Response
 from gateway.openapi import document
+from gateway.ops import LetterHandlers, letter_routes
 from gateway.queries.conversation import ConversationQueries
 from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
@@ -83,6 +84,7 @@ class Handlers(NamedTuple):
     engagement_commands: EngagementCommands
     collections: CollectionHandlers
     health: Health
+    letters: LetterHandlers | None = None
 
 
 def table(handlers: Handlers, version: str) -> list[Route]:
@@ -97,6 +99,8 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *collection_routes(handlers.collections),
     ]
     operators = _operators(handlers.health)
+    if handlers.letters is not None:
+        operators += letter_routes(handlers.letters)
     openapi = Route(
         method="GET",
         path="/openapi.json",

@@ -33,6 +33,8 @@ class Access(enum.Enum):
     """A token with the scope ``read``."""
     WRITE = "write"
     """A token with the scope ``write``."""
+    OPERATE = "operate"
+    """A token with the scope ``operate``, which only ``murmur token --operator`` signs."""
 
 
 class Parameter(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from events.admin import Admin
+from events.codec import Codec
 from events.errors import EventsError
 from events.log import Log
 from events.snowflake import SnowflakeMinter
@@ -42,6 +43,8 @@ from infra import compose, degrading, levels
 from infra.compose import Engines
 from infra.following import Following, ended
 from infra.guarded import Guarded, guarded
+from infra.letters.desk import Desk, Reading
+from infra.letters.watch import watch
 from infra.settings import Settings, load
 from projections.base import RetryableError
 from projections.positions import AppliedPositions
@@ -139,6 +142,7 @@ class Composition:
         metrics: Counts.
         key: Secret of tokens and cursors.
         level: The level of degrading.
+        codec: Encodes edited bodies of dead letters.
     """
 
     def __init__(
@@ -149,9 +153,12 @@ class Composition:
         metrics: GatewayMetrics,
         key: bytes,
         level: degrading.Degrading,
+        codec: Codec,
     ) -> None:
         settings = behind.on.settings
         self.openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
+        self.letters = Reading(behind.on)
+        self._desk = Desk(self.letters, log, minter, codec)
         self._behind = behind
         self._log = log
         self._minter = minter
@@ -167,6 +174,7 @@ class Composition:
             for name, make in compose.UNITS.items()
         }
         self._level.watch(units)
+        self.letters.on = on
         timelines = compose.timelines_reader(on)
         accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
         tweets = CountedTweets(compose.tweets_reader(on), engagement)
@@ -196,6 +204,7 @@ class Composition:
                 metrics=self._metrics,
                 version=_version(),
                 guards=self._behind.guards,
+                letters=self._desk,
                 read_seconds_max=on.settings.gateway_read_s,
                 levels=self._level.levels,
                 admission=self._level.admission,
@@ -228,7 +237,8 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         orders = levels.orders_of(on, behind.statements)
         admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
         level = degrading.Degrading(settings, behind.guards, admin, orders, metrics)
-        composition = Composition(behind, log, minter, metrics, key, level)
+        codec = Codec(await engines.registry.publish(), engines.registry)
+        composition = Composition(behind, log, minter, metrics, key, level, codec)
         gateway, health = composition.build(on)
         # What lives as long as the process is not looked at again: a full collection of what is
         # imported by now takes 22 ms, and every reader waits behind it.
@@ -246,13 +256,16 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         async with level.running():
             await server.start()
             following = asyncio.create_task(Following(on, change).run())
+            watching = asyncio.create_task(watch(composition.letters, metrics))
             try:
                 await stop.wait()
             finally:
                 await ended(following)
+                watching.cancel()
             health.draining = True
             await server.stop()
         await composition.openings.close()
+        await composition.letters.close()
 
 
 def _version() -> str:

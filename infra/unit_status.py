@@ -1,30 +1,30 @@
 """How a unit is: lag, positions, speed, dead letters, and what is wrong with it in words.
 
 Read from the log and from the unit's own state, never from a worker, so that it holds when no
-worker runs. Bounded by `DEAD_LETTERS_READ_MAX` records of the dead-letters topic.
+worker runs. Bounded by what `events.letters` keeps of the dead letters.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from events.admin import Admin
 from events.errors import TopicMismatch
 from infra import compose
 from infra.compose import Engines
+from infra.letters.desk import Census, Reading, census
 from infra.settings import Settings
 from projections.base import Unit
 
 BETWEEN_LOOKS_S = 1.0
 KAFKA_S_MAX = 10.0
-DEAD_LETTERS = "dead-letters"
-DEAD_LETTERS_READ_MAX = 10_000
 # Fewer events than this are on their way at any moment under load.
 LAG_WORTH_A_WORD = 1_000
 
@@ -43,6 +43,7 @@ class UnitStatus:
     ends: Places
     events_per_s: float
     dead_letters: int
+    oldest_letter_s: float = 0.0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -70,6 +71,7 @@ class UnitStatus:
             "ends": self.ends,
             "events_per_s": round(self.events_per_s, 1),
             "dead_letters": self.dead_letters,
+            "oldest_letter_s": round(self.oldest_letter_s),
             "problems": self.problems,
         }
 
@@ -83,7 +85,7 @@ async def look(settings: Settings) -> list[UnitStatus]:
     async with compose.engines(settings) as on:
         admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
         units = [make(on) for make in compose.UNITS.values()]
-        letters = await asyncio.to_thread(_dead_letters, on)
+        letters = await _dead_letters(on)
         first = await asyncio.gather(*(_applied(on, unit.name) for unit in units))
         await asyncio.sleep(BETWEEN_LOOKS_S)
         return list(
@@ -101,9 +103,10 @@ async def _applied(on: Engines, unit: str) -> Places:
 
 
 async def _unit(
-    on: Engines, admin: Admin, unit: Unit, before: Places, letters: Mapping[str, int]
+    on: Engines, admin: Admin, unit: Unit, before: Places, letters: Mapping[str, Census]
 ) -> UnitStatus:
     group = on.group(unit.name)
+    buried = letters.get(unit.name, Census())
     try:
         ends = {
             f"{topic}/{partition}": end
@@ -111,7 +114,7 @@ async def _unit(
             for partition, end in (await admin.end_offsets(topic)).items()
         }
     except TopicMismatch as error:
-        gone = UnitStatus(unit.name, 0, {}, before, {}, 0.0, letters.get(unit.name, 0))
+        gone = UnitStatus(unit.name, 0, {}, before, {}, 0.0, buried.count)
         gone.problems.append(f"{error}; `murmur up` makes missing topics")
         return gone
     committed, workers, applied = await asyncio.gather(
@@ -127,7 +130,8 @@ async def _unit(
         applied=applied,
         ends=ends,
         events_per_s=moved / BETWEEN_LOOKS_S,
-        dead_letters=letters.get(unit.name, 0),
+        dead_letters=buried.count,
+        oldest_letter_s=time.time() - buried.oldest_at / 1000 if buried.count else 0.0,
     )
     found.problems.extend(problems_of(found))
     return found
@@ -152,8 +156,9 @@ def problems_of(unit: UnitStatus) -> list[str]:
         words.append(f"{unit.behind} events behind, about {wait_s:.0f} s at this speed")
     if unit.dead_letters:
         words.append(
-            f"{unit.dead_letters} events could not be applied; see `murmur events tail "
-            f"{DEAD_LETTERS} --from earliest`"
+            f"{unit.dead_letters} events could not be applied, the oldest for "
+            f"{unit.oldest_letter_s / 60:.0f} min; see `murmur dead-letters list --unit "
+            f"{unit.name}`"
         )
     return words
 
@@ -171,48 +176,13 @@ def _members(settings: Settings, group: str) -> int:
     return len(description.members)
 
 
-def _dead_letters(on: Engines) -> dict[str, int]:
-    """Dead letters by unit: each (origin, unit) once, of the newest that are read."""
-    settings = on.settings
-    consumer = Consumer(
-        {
-            "log_level": 3,
-            **settings.kafka_options,
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": "murmur.status",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-        }
-    )
-    name = on.topics.name(DEAD_LETTERS)
-    seen: set[tuple[str, str, str, str]] = set()
+async def _dead_letters(on: Engines) -> dict[str, Census]:
+    """Open dead letters by unit."""
+    reading = Reading(on)
     try:
-        partitions = consumer.list_topics(name, timeout=KAFKA_S_MAX).topics[name].partitions
-        for partition in partitions:
-            place = TopicPartition(name, partition)
-            low, high = consumer.get_watermark_offsets(place, timeout=KAFKA_S_MAX)
-            place.offset = max(low, high - DEAD_LETTERS_READ_MAX)
-            consumer.assign([place])
-            _read(consumer, high, seen)
+        await reading.refresh()
+        return census(reading.book, await reading.states())
+    except TopicMismatch:
+        return {}  # a missing topic is told of for each unit
     finally:
-        consumer.close()
-    counts: dict[str, int] = {}
-    for unit, *_ in seen:
-        counts[unit] = counts.get(unit, 0) + 1
-    return counts
-
-
-def _read(consumer: Consumer, end: int, seen: set[tuple[str, str, str, str]]) -> None:
-    """Collect who gave up on what, up to the offset `end` or the end of the partition."""
-    while True:
-        messages = consumer.consume(500, timeout=KAFKA_S_MAX)
-        for message in messages:
-            if message.error() is not None:
-                return
-            headers = {key: str(value, "utf-8", "replace") for key, value in message.headers()}
-            origin = (headers["dl_topic"], headers["dl_partition"], headers["dl_offset"])
-            seen.add((headers["dl_unit"], *origin))
-            if message.offset() + 1 >= end:
-                return
-        if not messages:
-            return
+        await reading.close()

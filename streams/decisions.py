@@ -31,6 +31,7 @@ from collections.abc import Container, Sequence
 from typing import NamedTuple, Protocol
 
 from events.codec import Decoded
+from events.errors import TopicMismatch
 from events.ranges import Raw
 from events.types import Event, LetterDiscarded, RedriveRequested
 from streams.settings import WorkerSettings
@@ -189,7 +190,10 @@ class Decisions:
             self._loaded = True
 
     async def _read_letters(self) -> None:
-        bounds = await self._log.bounds(self._letters_topic)
+        try:
+            bounds = await self._log.bounds(self._letters_topic)
+        except TopicMismatch:
+            return  # nothing was ever buried
         for partition, (low, high) in bounds.items():
             at = max(low, high - LETTERS_MAX)
             while at < high:
@@ -202,5 +206,9 @@ class Decisions:
         mine = {"dl_unit": self._unit, "dl_group": self._group}
         if any(headers.get(name) != value.encode() for name, value in mine.items()):
             return
-        source = (headers["dl_topic"].decode(), int(headers["dl_partition"]))
-        self._buried.setdefault(source, set()).add(int(headers["dl_offset"]))
+        try:
+            source = (headers["dl_topic"].decode(), int(headers["dl_partition"]))
+            offset = int(headers["dl_offset"])
+        except (KeyError, ValueError):
+            return  # somebody else's record in this topic
+        self._buried.setdefault(source, set()).add(offset)

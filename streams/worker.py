@@ -61,6 +61,7 @@ class _Parts:
     registry: CollectorRegistry
     activity: Activity
     watchdog: Watchdog
+    log: Ranges
 
 
 async def run_worker(
@@ -112,6 +113,7 @@ def _assemble(
     persistence = Persistence(stop, metrics, activity, settings.retry_seconds_max)
     resume = ResumeFromState(unit, settings, topic_ids(settings.kafka_bootstrap), persistence)
     app = topology.build_app(settings, unit, resume)
+    log = Ranges(settings.kafka_bootstrap)
     loop = SliceLoop(
         unit,
         decoder,
@@ -122,19 +124,31 @@ def _assemble(
         metrics,
         activity,
         stop,
-        _redrives(settings, unit, decoder),
+        _redrives(settings, unit, decoder, log),
     )
     topology.attach(app, settings, unit, loop.run)
     watchdog = Watchdog(unit.name, settings.stall_seconds, activity, on_stall)
     return _Parts(
-        unit, settings, stop, app, loop, resume, persistence, metrics, registry, activity, watchdog
+        unit,
+        settings,
+        stop,
+        app,
+        loop,
+        resume,
+        persistence,
+        metrics,
+        registry,
+        activity,
+        watchdog,
+        log,
     )
 
 
-def _redrives(settings: WorkerSettings, unit: Unit, decoder: Decoder) -> Redrives | None:
+def _redrives(
+    settings: WorkerSettings, unit: Unit, decoder: Decoder, log: Ranges
+) -> Redrives | None:
     if REDRIVE not in unit.topics:
         return None
-    log = Ranges(settings.kafka_bootstrap)
     decisions = Decisions(unit.name, settings, log, decoder)
     return Redrives(unit.name, unit.topics, decisions, log, decoder, settings)
 
@@ -222,6 +236,7 @@ async def _shut_down(parts: _Parts) -> None:
     await _within(grace * 0.6 - (time.monotonic() - started), "the last heartbeat", beat)
     await _within(grace * 0.85 - (time.monotonic() - started), "Faust", parts.app.stop())
     await _within(grace * 0.95 - (time.monotonic() - started), "the unit", parts.unit.close())
+    await _within(grace * 0.95 - (time.monotonic() - started), "reading", parts.log.close())
 
 
 async def _within(seconds: float, what: str, work: Awaitable[None]) -> None:

@@ -20,18 +20,18 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from events.codec import Codec
 from events.errors import EventsError, RetryableError
-from events.letters import STATES, Letter, LetterId, State
+from events.letters import STATES, Letter, LetterError, LetterId, Outcome, State, Wanted
+from gateway.ops import decided, listed, whole
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, out, print_json
-from infra.letters.desk import Desk, LetterError, Outcome, Reading, Shown, Wanted, show
+from infra.letters.desk import Desk, Reading, show
 from infra.settings import load
 from projections import base
 
-HEX_BYTES_MAX = 4_096
+_LISTED = ("letter", "state", "why", "tries", "age", "what")
 _AGO = re.compile(r"([0-9]+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -180,33 +180,29 @@ async def _reading() -> AsyncIterator[tuple[compose.Engines, Reading]]:
 async def _list(wanted: Wanted, limit: int, as_json: bool) -> None:
     async with _reading() as (_, reading):
         states = await reading.states()
-        found = _taken(reading, wanted, states)
+        found = reading.taken(wanted, states)
         total, shown = len(found), found[:limit]
         not_listed = reading.book.not_listed
     if as_json:
-        letters = [_object(letter, states[letter.id]) for letter in shown]
+        letters = [msgspec.to_builtins(listed(one, states[one.id])) for one in shown]
         print_json({"letters": letters, "count": total, "not_listed": not_listed})
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("letter", "state", "why", "tries", "age", "what"):
-        table.add_column(title, overflow="fold")
-    for letter in shown:
-        last = letter.burials[-1]
-        table.add_row(
-            *(str(letter.id), states[letter.id], last.reason, str(letter.attempts)),
-            *(_age(letter.buried_at), last.detail[:80].replace("[", r"\[")),
-        )
-    if shown:
-        out.print(table)
+    # Lines and no table: a name is to be copied, and a table folds it where the terminal is narrow.
+    rows = [_LISTED, *(_row(letter, states[letter.id]) for letter in shown)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(_LISTED) - 1)]
+    for row in rows if shown else ():
+        head = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        out.print(f"{head}  {row[-1]}", markup=False)
     more = f", of which {limit} are shown; --limit shows more" if total > limit else ""
     err.print(f"{total} letters{more}", markup=False)
     if not_listed:
         err.print(f"{not_listed} more are in the topic and too many to list", markup=False)
 
 
-def _taken(reading: Reading, wanted: Wanted, states: dict[LetterId, State]) -> list[Letter]:
-    found = [letter for letter in reading.book if wanted.takes(letter, states[letter.id])]
-    return sorted(found, key=lambda letter: letter.id)
+def _row(letter: Letter, state: State) -> tuple[str, ...]:
+    last = letter.burials[-1]
+    tries, age = str(letter.attempts), _age(letter.buried_at)
+    return (str(letter.id), state, last.reason, tries, age, last.detail[:80])
 
 
 async def _show(name: LetterId, as_json: bool) -> None:
@@ -215,7 +211,7 @@ async def _show(name: LetterId, as_json: bool) -> None:
         if letter is None:
             raise CommandError(f"there is no dead letter {name}; see `murmur dead-letters list`")
         found = await show(reading, letter, (await reading.states())[name])
-    shown = whole(found)
+    shown = msgspec.to_builtins(whole(found))
     if as_json:
         print_json(shown)
         return
@@ -245,7 +241,7 @@ async def _decide(
     ):
         if names is None:
             states = await reading.states()
-            names = [letter.id for letter in _taken(reading, wanted, states)]
+            names = [letter.id for letter in reading.taken(wanted, states)]
         desk = Desk(reading, log, minter, Codec(await on.registry.publish(), on.registry))
         actor = _actor()
         if action == "discard":
@@ -258,7 +254,7 @@ async def _decide(
 def _tell(action: str, outcomes: Sequence[Outcome], as_json: bool) -> None:
     refused = [outcome for outcome in outcomes if outcome.position is None]
     if as_json:
-        print_json([outcome_object(outcome) for outcome in outcomes])
+        print_json(msgspec.to_builtins(decided(outcomes)))
     else:
         for outcome in outcomes:
             told = f"{action} at {outcome.position}" if outcome.position else outcome.why
@@ -266,49 +262,6 @@ def _tell(action: str, outcomes: Sequence[Outcome], as_json: bool) -> None:
         err.print(f"{len(outcomes) - len(refused)} of {len(outcomes)}: {action}", markup=False)
     if refused:
         raise typer.Exit(Status.WRONG)
-
-
-def outcome_object(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as JSON."""
-    position = None if outcome.position is None else str(outcome.position)
-    return {"letter": str(outcome.id), "position": position, "why": outcome.why}
-
-
-def _object(letter: Letter, state: State) -> dict[str, Any]:
-    last = letter.burials[-1]
-    return {
-        "letter": str(letter.id),
-        **letter.id._asdict(),
-        "state": state,
-        "reason": last.reason,
-        "detail": last.detail,
-        "attempts": letter.attempts,
-        "appended_at": _time(letter.appended_at),
-        "buried_at": _time(letter.buried_at),
-    }
-
-
-def whole(found: Shown) -> dict[str, Any]:
-    """A letter with its record and history, as JSON."""
-    letter, value = found.letter, found.value
-    return {
-        **_object(letter, found.state),
-        "key": None if letter.key is None else letter.key.decode("utf-8", "backslashreplace"),
-        "headers": {n: held.decode("utf-8", "backslashreplace") for n, held in letter.headers},
-        "bytes": None if value is None else len(value),
-        "event": None if found.event is None else msgspec.to_builtins(found.event),
-        "error": found.error,
-        "hex": None if value is None or found.event else value[:HEX_BYTES_MAX].hex(),
-        "burials": [{**msgspec.to_builtins(one), "at": _time(one.at)} for one in letter.burials],
-        "decisions": [
-            {
-                **msgspec.to_builtins(one),
-                "at": _time(one.at),
-                "counts": one is letter.counting,
-            }
-            for one in letter.rulings
-        ],
-    }
 
 
 def _names(letters: Sequence[str] | None, every: bool) -> list[LetterId] | None:
@@ -378,8 +331,3 @@ def _age(at_ms: int) -> str:
         if seconds >= _SECONDS[unit]:
             return f"{seconds // _SECONDS[unit]} {unit}"
     return f"{seconds} s"
-
-
-def _time(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

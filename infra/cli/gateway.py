@@ -12,6 +12,7 @@ import typer
 import uvloop
 
 from events.errors import EventsError, RetryableError
+from gateway.auth import OPERATOR_SCOPES, SCOPES
 from infra import compose
 from infra import gateway as process
 from infra.cli.output import AsJson, CommandError, Status, err, print_json
@@ -81,6 +82,9 @@ async def _several(settings: Settings) -> None:
 @app.command()
 def token(
     username: Annotated[str, typer.Argument(help="Whose token; without regard to case.")],
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Let it decide about dead letters as well.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Sign a bearer token for a user, with this machine's key.
@@ -97,7 +101,7 @@ def token(
         raise CommandError(str(error)) from error
     if user_id is None:
         raise CommandError(f"nobody is called {username}; register with POST /api/users")
-    signed = tokens.issue(user_id)
+    signed = tokens.issue(user_id, scopes=OPERATOR_SCOPES if operator else SCOPES)
     if as_json:
         print_json({"username": username, "user_id": str(user_id), "token": signed})
     else:

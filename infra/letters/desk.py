@@ -21,9 +21,8 @@ import msgspec
 
 from events.codec import Codec
 from events.errors import InvalidEvent
-from events.letters import Book, Letter, LetterId, State
+from events.letters import Book, Letter, LetterError, LetterId, Outcome, Shown, State, Wanted
 from events.log import Log
-from events.position import Position
 from events.ranges import Ranges
 from events.snowflake import SnowflakeMinter
 from events.types import (
@@ -43,73 +42,6 @@ DECIDED_MAX = 10_000
 BODY_BYTES_MAX = 900_000
 CLOCKS_SECONDS = 0.2
 """Added to the age that a record must have, for clocks that differ."""
-
-
-class LetterError(Exception):
-    """What was asked for cannot be; the message says what can."""
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """Which letters.
-
-    Attributes:
-        unit: Of this unit.
-        topic: From this topic.
-        reason: ``undecodable``, ``refused`` or ``missing``.
-        states: In one of these states; empty for any.
-        since: Buried at or after, milliseconds since the Unix epoch.
-        until: Buried before.
-    """
-
-    unit: str | None = None
-    topic: str | None = None
-    reason: str | None = None
-    states: frozenset[State] = frozenset({"open"})
-    since: int = 0
-    until: int = (1 << 63) - 1
-
-    def takes(self, letter: Letter, state: State) -> bool:
-        """Says whether a letter in that state is wanted."""
-        return (
-            self.unit in (None, letter.id.unit)
-            and self.topic in (None, letter.id.topic)
-            and self.reason in (None, letter.burials[-1].reason)
-            and (not self.states or state in self.states)
-            and self.since <= letter.buried_at < self.until
-        )
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A letter, its state, and what its bytes say to this process.
-
-    Attributes:
-        letter: The letter.
-        state: Its state now.
-        value: The record's bytes, from the letter or else from the log; None for a tombstone, or
-            where the log does not hold it any more.
-        event: What they say, where they can be decoded now.
-        error: Why they cannot.
-    """
-
-    letter: Letter
-    state: State
-    value: bytes | None
-    event: Event | None
-    error: str
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of one letter of a decision.
-
-    Attributes:
-        id: The letter.
-        position: Where the decision is in ``redrive``; None where none was made.
-        why: Why none was made.
-    """
-
-    id: LetterId
-    position: Position | None
-    why: str = ""
 
 
 class Census(msgspec.Struct, frozen=True):
@@ -133,7 +65,7 @@ class Reading:
 
     def __init__(self, on: Engines) -> None:
         settings = on.settings
-        self._on = on
+        self.on = on
         self._log = Ranges(settings.kafka_bootstrap, settings.kafka_options)
         self.codec = compose.reader_codec(on)
         self._next: dict[tuple[str, int], int] = {}
@@ -160,17 +92,22 @@ class Reading:
         applied = {unit: await self._applied(unit) for unit in units}
         return {one.id: one.state(applied.get(one.id.unit, {})) for one in self.book}
 
+    def taken(self, wanted: Wanted, states: Mapping[LetterId, State]) -> list[Letter]:
+        """Returns the letters that are wanted, by origin."""
+        found = [one for one in self.book if wanted.takes(one, states[one.id])]
+        return sorted(found, key=lambda letter: letter.id)
+
     async def original(self, letter: LetterId) -> bytes | None:
         """Returns the record's bytes from its topic; None for a tombstone, or where it is gone."""
-        name = self._on.topics.name(letter.topic)
+        name = self.on.topics.name(letter.topic)
         found = await self._log.one(name, letter.partition, letter.offset)
         return None if found is None else found.value
 
     async def _applied(self, unit: str) -> Mapping[str, int]:
-        return await self._on.applied(unit).all() if unit in compose.UNITS else {}
+        return await self.on.applied(unit).all() if unit in compose.UNITS else {}
 
     async def _read(self, topic: str) -> None:
-        name = self._on.topics.name(topic)
+        name = self.on.topics.name(topic)
         for partition, (low, high) in (await self._log.bounds(name)).items():
             while (at := max(low, self._next.get((topic, partition), low))) < high:
                 found = await self._log.read(name, partition, at, high)
@@ -200,6 +137,20 @@ class Desk:
         self._log = log
         self._minter = minter
         self._codec = codec
+
+    async def letters(self, wanted: Wanted) -> list[tuple[Letter, State]]:
+        """Returns the letters that are wanted, with their states, by origin."""
+        await self._reading.refresh()
+        states = await self._reading.states()
+        return [(one, states[one.id]) for one in self._reading.taken(wanted, states)]
+
+    async def shown(self, name: LetterId) -> Shown | None:
+        """Returns one letter with its bytes, or None."""
+        await self._reading.refresh()
+        letter = self._reading.book.get(name)
+        if letter is None:
+            return None
+        return await show(self._reading, letter, (await self._reading.states())[name])
 
     async def redrive(
         self,

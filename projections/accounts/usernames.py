@@ -23,7 +23,11 @@ from projections.accounts.layout import (
     WRITE_USERNAME,
     Claim,
 )
+from projections.base import PoisonError
 from projections.store import Row, Store
+
+KEY_BYTES_MAX = 65_535
+"""Of a folded name; more is no key to the store."""
 
 RELEASED = -1
 """``event_id`` of a release; no id is negative."""
@@ -63,8 +67,18 @@ class Usernames:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def record(self, records: Iterable[Record]) -> None:
-        """Writes the claims and releases of a slice."""
+    async def record(self, records: Sequence[Record]) -> None:
+        """Writes the claims and releases of a slice.
+
+        Raises:
+            PoisonError: a name that cannot be a key.
+        """
+        for record in records:
+            if isinstance(record.event, UsernameClaimed | UsernameReleased):
+                size = len(record.event.username_key.encode())
+                if not 0 < size <= KEY_BYTES_MAX:
+                    told = f"a name of {size} bytes; 1 to {KEY_BYTES_MAX} can be"
+                    raise PoisonError(record.offset, told)
         await self._store.write([row for record in records for row in name_rows(record)])
 
     async def claims(self, keys: Sequence[str]) -> dict[str, Claim]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from events.letters import LetterId
+from events.letters import LetterError, LetterId
 from events.position import Position
 from events.types import (
     Event,
@@ -32,7 +32,7 @@ from events.types import (
 )
 from infra import compose
 from infra.compose import Engines
-from infra.letters.desk import LetterError, show
+from infra.letters.desk import show
 from infra.prepare import prepare_on
 from infra.settings import Settings
 from tests.integration.infra.letters_town import UNITS, UNKNOWN_SCHEMA, Town, town, workers
@@ -83,6 +83,8 @@ async def tell(here: Town) -> Story:
     await here.good(here.say(ProfileChanged, user_id=ada, description="changed later"))
     await poison(claim(here, name, ada), UNKNOWN_SCHEMA + b"body")
     await here.good(claim(here, name, bob))
+    too_long = here.codec.encode(claim(here, "x" * 70_000, cy))  # read, and refused by the unit
+    await poison(claim(here, f"c{name[1:]}", cy), too_long)
     await poison(here.say(UserFollowed, user_id=bob, target_user_id=ada))
     await here.good(here.say(UserFollowed, user_id=cy, target_user_id=ada))
     await poison(post(here, first, ada), OVERSIZED)
@@ -143,6 +145,7 @@ async def seen(here: Town, on: Engines, story: Story) -> dict[str, Any]:
         "users": sorted(found),
         "profile": b"changed once" in found[story.users[0]].body if found else None,
         "holder": await accounts.holder(story.name),
+        "other": await accounts.holder(f"c{story.name[1:]}"),
         "tweets": sorted(bodies),
         "counts": {
             tweet: TweetCounts(c.likes, c.views, c.replies, c.retweets, c.quotes)
@@ -166,6 +169,7 @@ async def expected(here: Town, story: Story) -> dict[str, Any]:
         "users": [user for user in story.users if oracle.profile(user)],
         "profile": profile is not None and profile.name == "changed once",
         "holder": oracle.holder(story.name),
+        "other": oracle.holder(f"c{story.name[1:]}"),
         "tweets": sorted(tweet for tweet in story.tweets if oracle.tweet(tweet)),
         "counts": {tweet: oracle.counts(tweet) for tweet in story.tweets},
         "liked_by": oracle.liked_by(story.tweets[3]),
@@ -201,6 +205,8 @@ async def test_what_is_sent_back_has_the_effect_of_its_place(settings: Settings)
             await here.settled()
             wanted = letters_of(story)
             assert await here.states() == {str(name): "open" for name in wanted}
+            reasons = {letter.burials[0].reason for letter in here.reading.book}
+            assert reasons == {"undecodable", "refused"}
             assert await seen(here, here.on, story) == await expected(here, story)
             last: Position | None = None
             for name, at in wanted.items():

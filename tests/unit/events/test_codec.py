@@ -215,3 +215,24 @@ async def test_a_schema_that_is_none_of_ours_is_of_the_wrong_type(schema: AvroSc
     source.table[1] = schema
     decoded = await Codec({}, source).decode_batch([b"\0\0\0\0\x01abc"])
     assert isinstance(decoded.failures[0].error, WrongType)
+
+
+async def test_a_schema_that_was_unknown_a_moment_ago_is_asked_for_anew() -> None:
+    schemas = MemorySchemas()
+    codec = Codec({}, schemas)
+    schema = catalog.schemas()["TweetLiked"][-1].schema
+    value = written(schema, 77, {f: getattr(LIKED, f) for f in LIKED.__struct_fields__})
+    (failure,) = (await codec.decode_batch([value], "engagements")).failures
+    assert isinstance(failure.error, UnknownSchema)
+    schemas.table[77] = schema
+    assert len((await codec.decode_batch([value], "engagements")).failures) == 1
+    assert (await codec.decode_batch([value], "engagements", anew=True)).events == [LIKED]
+
+
+def test_a_negative_number_is_malformed() -> None:
+    schema = catalog.schemas()["TweetLiked"][-1].schema
+    fields = {f: getattr(LIKED, f) for f in LIKED.__struct_fields__} | {"user_id": -5}
+    header = CODEC.encode(LIKED)[:5]
+    value = written(schema, int.from_bytes(header[1:]), fields)
+    with pytest.raises(MalformedEvent, match="negative"):
+        CODEC.decode(value)

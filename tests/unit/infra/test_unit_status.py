@@ -45,7 +45,10 @@ def test_lag_is_of_commits_and_behind_of_the_state() -> None:
         ),
         ({"applied": {}}, "5000 events wait and nothing moves"),
         ({"applied": {}, "events_per_s": 500.0}, "5000 events behind, about 10 s at this speed"),
-        ({"dead_letters": 3}, "3 events could not be applied; see `murmur events tail"),
+        (
+            {"dead_letters": 3, "oldest_letter_s": 300.0},
+            "3 events could not be applied, the oldest for 5 min; see `murmur dead-letters list",
+        ),
         ({"applied": {"new-tweets/0": 5_001}}, "new-tweets/0@5001 is beyond the end of the log"),
     ],
 )

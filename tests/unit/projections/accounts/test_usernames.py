@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from events.slices import Record
 from events.types import UsernameClaimed, UsernameReleased
 from projections.accounts.layout import WRITE_USERNAME
 from projections.accounts.usernames import Usernames
+from projections.base import PoisonError
 from projections.store import Row, Store
 from tests.oracle import LogRecord, Oracle
 
@@ -85,3 +87,11 @@ async def test_a_name_that_is_released_is_anybodys() -> None:
     names = Usernames(Table())
     await names.record(records([(True, 1, "ada"), (False, 1, "ada"), (True, 2, "ada")]))
     assert (await names.claims(["ada"]))["ada"].user_id == 2
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65_536, "é" * 40_000])
+async def test_a_name_that_cannot_be_a_key_is_refused(name: str) -> None:
+    claim = UsernameClaimed(event_id=1, occurred_at=1, username_key=name, username="x", user_id=1)
+    with pytest.raises(PoisonError) as refused:
+        await Usernames(Table()).record([Record(7, 0, claim)])
+    assert refused.value.offset == 7
