@@ -137,15 +137,73 @@ class Admin:
             TopicMismatch: It does not exist.
             BrokerUnreachable: No broker answered.
         """
+        return await self._offsets(logical, OffsetSpec.latest())
+
+    async def first_offsets(self, logical: str) -> dict[int, int]:
+        """The offset of the oldest record of each partition of a topic; of an empty one its end.
+
+        Raises:
+            TopicMismatch: It does not exist.
+            BrokerUnreachable: No broker answered.
+        """
+        return await self._offsets(logical, OffsetSpec.earliest())
+
+    async def offsets_at(self, logical: str, time_ms: int) -> dict[int, int]:
+        """The offset of the first record of each partition that was appended at a time or later.
+
+        Args:
+            logical: The topic.
+            time_ms: Milliseconds since 1970.
+
+        Returns:
+            By partition; the end where nothing was appended since.
+
+        Raises:
+            TopicMismatch: It does not exist.
+            BrokerUnreachable: No broker answered.
+        """
+        ends = await self.end_offsets(logical)
+        found = await self._offsets(logical, OffsetSpec.for_timestamp(time_ms))
+        return {at: offset if offset >= 0 else ends[at] for at, offset in found.items()}
+
+    async def _offsets(self, logical: str, spec: OffsetSpec) -> dict[int, int]:
         name = self._topics.name(logical)
         count = (await self._partition_counts()).get(name)
         if count is None:
             raise TopicMismatch(f"topic {name} does not exist")
         asked = self._client.list_offsets(
-            {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(count)},
+            {TopicPartition(name, partition): spec for partition in range(count)},
             request_timeout=self._seconds_max,
         )
         return {place.partition: (await _of(future)).offset for place, future in asked.items()}
+
+    async def members(self, group: str) -> int:
+        """How many processes are in a consumer group; 0 of one that nobody ever joined.
+
+        Raises:
+            BrokerUnreachable: No broker answered.
+        """
+        asked = self._client.describe_consumer_groups([group], request_timeout=self._seconds_max)
+        try:
+            return len((await asyncio.wrap_future(asked[group])).members)
+        except KafkaException as error:
+            if _code(error) == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            raise _error(error) from error
+
+    async def delete_group(self, group: str) -> None:
+        """Forgets a consumer group and its committed offsets; one that is not there is no error.
+
+        Raises:
+            TopicMismatch: It has members.
+            BrokerUnreachable: No broker answered.
+        """
+        asked = self._client.delete_consumer_groups([group], request_timeout=self._seconds_max)
+        try:
+            await asyncio.wrap_future(asked[group])
+        except KafkaException as error:
+            if _code(error) != KafkaError.GROUP_ID_NOT_FOUND:
+                raise _error(error) from error
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """Committed offsets of a consumer group by (logical topic, partition); ours alone.

@@ -7,11 +7,17 @@ it, when, and why in words.
 from __future__ import annotations
 
 import getpass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeAlias
 
 from events.log import Log
 from events.position import Position
 from events.snowflake import SnowflakeMinter, time_of
 from events.types import OperatorActed
+from infra import compose
+from infra.compose import Engines
 
 
 def actor() -> str:
@@ -56,3 +62,18 @@ async def audit(
             detail=detail,
         )
     )
+
+
+Audit: TypeAlias = Callable[..., Awaitable[Position]]
+"""Appends an act: :func:`audit` without its log and its minter."""
+
+
+@asynccontextmanager
+async def open_audit(on: Engines) -> AsyncIterator[Audit]:
+    """Opens the log for acts of whoever runs this process.
+
+    Raises:
+        RetryableError: an engine is away.
+    """
+    async with compose.open_log(on) as log, compose.open_minter(on) as minter:
+        yield partial(audit, log, minter)

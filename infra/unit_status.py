@@ -12,9 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from events.admin import Admin
 from events.errors import TopicMismatch
 from infra import compose
@@ -119,7 +116,7 @@ async def _unit(
         return gone
     committed, workers, applied = await asyncio.gather(
         admin.committed(group),
-        asyncio.to_thread(_members, on.settings, group),
+        admin.members(group),
         _applied(on, unit.name),
     )
     moved = sum(max(0, applied.get(at, 0) - before.get(at, 0)) for at in applied)
@@ -161,19 +158,6 @@ def problems_of(unit: UnitStatus) -> list[str]:
             f"{unit.name}`"
         )
     return words
-
-
-def _members(settings: Settings, group: str) -> int:
-    client = AdminClient(
-        {"log_level": 3, **settings.kafka_options, "bootstrap.servers": settings.kafka_bootstrap}
-    )
-    asked = client.describe_consumer_groups([group], request_timeout=KAFKA_S_MAX)
-    try:
-        description = asked[group].result()
-    except KafkaException:
-        # A group that nobody ever joined is not known.
-        return 0
-    return len(description.members)
 
 
 async def _dead_letters(on: Engines) -> dict[str, Census]:

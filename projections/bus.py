@@ -18,7 +18,7 @@ size.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -149,6 +149,34 @@ class RedisBus:
         if not self._owners:
             await self._learn_slots()
         return sorted(set(self._owners))
+
+    async def ask_each(self, *command: Argument) -> list[Reply]:
+        """Sends a command without a key to every primary; returns its answer of each.
+
+        Raises:
+            RetryableError: one of them did not answer.
+        """
+        nodes = await self.nodes()
+        replies = await asyncio.gather(*(self._send(node, [command]) for node in nodes))
+        return [reply for (reply,) in replies]
+
+    async def scan(self, pattern: str, count: int = 1_000) -> AsyncIterator[list[bytes]]:
+        """Yields the keys that match a glob pattern, some at a time; some may come twice.
+
+        A key that is there from beginning to end is yielded (Redis, ``SCAN``).
+
+        Raises:
+            RetryableError: a primary did not answer.
+        """
+        for node in await self.nodes():
+            cursor: Argument = b"0"
+            while True:
+                command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+                ((cursor, keys),) = await self._send(node, [command])
+                if keys:
+                    yield keys
+                if cursor == b"0":
+                    break
 
     async def _round(
         self,

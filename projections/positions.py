@@ -28,7 +28,7 @@ Bounded by: one hash field per source partition and bucket.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from events.slices import Slice
@@ -49,6 +49,11 @@ CREATE TABLE IF NOT EXISTS {table} (
     unit text, topic text, partition int, topic_id text, next_offset bigint,
     PRIMARY KEY ((unit, topic), partition)
 )"""
+
+_STORE_POSITION = (
+    "INSERT INTO {positions} (unit, topic, partition, topic_id, next_offset) "
+    "VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
 
 UNBEGUN = -1
 """What is expected of a bucket by whoever did not resume there, so that nothing can be lost."""
@@ -163,8 +168,7 @@ class Positions:
         """
         added = await self._commit_buckets(piece.source, piece.end, effects)  # 1
         await self._store.execute(  # 2
-            "INSERT INTO {positions} (unit, topic, partition, topic_id, next_offset) "
-            "VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            _STORE_POSITION,
             (self._keys.unit, piece.topic, piece.partition, piece.topic_id, piece.end, piece.end),
         )
         self._applied[piece.source] = piece.end
@@ -269,6 +273,24 @@ class AppliedPositions:
     async def all(self) -> dict[str, int]:
         """Returns the store's position of every source partition, by ``topic/partition``."""
         return await stored_positions(self._store, self._keys.unit)
+
+
+async def begin_at(
+    store: Store, unit: str, topic: str, offsets: Mapping[int, int], topic_id: str
+) -> None:
+    """Has a unit that never applied anything of a topic begin at offsets other than the first."""
+    await store.write(
+        [
+            (_STORE_POSITION, (unit, topic, partition, topic_id, offset, offset))
+            for partition, offset in offsets.items()
+        ]
+    )
+
+
+async def forget_positions(store: Store, unit: str, topics: Iterable[str]) -> None:
+    """Removes the store's positions of a unit whose generation is dropped."""
+    for topic in topics:
+        await store.execute("DELETE FROM {positions} WHERE unit = ? AND topic = ?", (unit, topic))
 
 
 async def stored_positions(store: Store, unit: str) -> dict[str, int]:

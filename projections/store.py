@@ -151,6 +151,10 @@ class Store:
             except InvalidRequest:
                 logger.info("%s.%s was added by another process", name, column)
 
+    async def drop(self, name: str) -> None:
+        """Removes one of the generation's tables with all that is in it, if it is there."""
+        await self._run(f"DROP TABLE IF EXISTS {self.table(name)}")
+
     async def prepare(self, cql: str) -> PreparedStatement:
         """Returns the prepared form of a statement, prepared once; ``{name}`` stands for a
         table."""

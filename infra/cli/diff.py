@@ -17,13 +17,14 @@ from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, out, print_json
 from infra.diff.compare import Report, compare
 from infra.diff.fields import Field
-from infra.diff.generations import engines_at
 from infra.diff.looks import WAIT_S
 from infra.diff.oracle import NAME as ORACLE
 from infra.diff.oracle import OracleMissing, compare_with_oracle
 from infra.diff.views import KINDS_OF_UNIT
+from infra.replay.lifecycle import candidate
 from infra.settings import Settings, load
 from projections.base import RetryableError
+from projections.generations import GenerationError
 
 SAMPLE = 200
 VALUE_MAX = 200
@@ -94,12 +95,16 @@ async def _generations(
     wait_s: float,
 ) -> Report:
     async with compose.engines(settings) as on:
-        a, b = names[0] or settings.generation, names[1]
-        if b is None or a == b:
+        a = names[0] or on.generation(unit)
+        try:
+            b = names[1] or (await candidate(on, unit, None)).name
+        except GenerationError as error:
+            raise CommandError(str(error)) from error
+        if a == b:
             raise CommandError(f"name another generation of {unit} than {a}", Status.USAGE)
         return await compare(
-            engines_at(on, unit, a),
-            engines_at(on, unit, b),
+            on.at({unit: a}),
+            on.at({unit: b}),
             unit,
             names=(a, b),
             sample=sample,
@@ -118,9 +123,9 @@ async def _oracle(
     wait_s: float,
 ) -> Report:
     async with compose.engines(settings) as on:
-        a = names[0] or settings.generation
+        a = names[0] or on.generation(unit)
         return await compare_with_oracle(
-            engines_at(on, unit, a),
+            on.at({unit: a}),
             unit,
             name=a,
             sample=sample,

@@ -22,7 +22,6 @@ from events.types import Event
 from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import LogView, Offsets, open_view
-from infra.diff.generations import engines_at
 from infra.settings import Settings
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
@@ -108,11 +107,11 @@ class Town:
         return found
 
     async def _build(self, unit: str, name: str) -> Fed:
-        on = engines_at(self.on, unit, self.name(name))
+        on = self.on.at({unit: self.name(name)})
         made = compose.UNITS[unit](on)
         await made.open()
         self._closing.push_async_callback(made.close)
-        self._tables += [on.store.table(table) for table in (*made.tables, "positions")]
+        self._tables += [on.store_of(unit).table(table) for table in (*made.tables, "positions")]
         return Fed(on, made, self.view())
 
     def name(self, generation: str) -> str:
