@@ -19,7 +19,6 @@ from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
 from infra.diff import keys, views
-from infra.diff.generations import store_of
 from infra.diff.keys import Key
 from infra.diff.quiet import EmptyBus, QuietBus
 from infra.diff.views import Kind
@@ -73,7 +72,7 @@ class GenerationSide:
         self.name = name
         bus = QuietBus(on.bus) if is_cached else EmptyBus(on.bus)
         self.on = replace(on, bus=bus)
-        self.store = store_of(self.on, unit)
+        self.store = self.on.store_of(unit)
         self._reads = views.reads(unit, self.on, replace(beside, bus=QuietBus(beside.bus)))
         # The chunks of large fan-outs are delivered by a group of their own.
         groups = ("timelines", "fan-out") if unit == "timelines" else (unit,)

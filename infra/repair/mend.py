@@ -35,7 +35,6 @@ from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
 from infra.diff.explain import Records
-from infra.diff.generations import store_of
 from infra.diff.looks import Looker
 from infra.diff.sides import GenerationSide, topics_of
 from infra.diff.views import KINDS_OF_UNIT
@@ -96,7 +95,7 @@ class Mender:
         assert isinstance(made, StoredUnit)
         self._on = on
         self._keys = on.keys(unit)
-        self._rows = Rows(on, store_of(on, unit), made.tables)
+        self._rows = Rows(on, on.store_of(unit), made.tables)
         self._log = KeyLog(on, view)
         self._wait_s = wait_s
         self._records: list[LogRecord] = []

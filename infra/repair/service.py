@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from infra import compose
 from infra.compose import Engines
 from infra.diff.explain import Records
-from infra.diff.generations import store_of
 from infra.repair.counts import Counts
 from infra.repair.mend import WAIT_S, Mender, Outcome
 from infra.repair.targets import Account, Bookmarks, List, Target, Tweet, Username
@@ -46,7 +45,7 @@ async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
         case "account":
             yield Account(int(key))
         case "tweet":
-            rows = await store_of(on, "tweets").execute(
+            rows = await on.store_of("tweets").execute(
                 "SELECT author_id FROM {tweets} WHERE tweet_id = ?", (int(key),)
             )
             yield Tweet(int(key), (author for (author,) in rows))

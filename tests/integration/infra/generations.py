@@ -22,6 +22,7 @@ from events.types import Event
 from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import LogView, Offsets, open_view
+from infra.diff.views import KINDS_OF_UNIT
 from infra.settings import Settings
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
@@ -107,7 +108,7 @@ class Town:
         return found
 
     async def _build(self, unit: str, name: str) -> Fed:
-        on = self.on.at({unit: self.name(name)})
+        on = self.on.at(dict.fromkeys(KINDS_OF_UNIT, self.name(name)))
         made = compose.UNITS[unit](on)
         await made.open()
         self._closing.push_async_callback(made.close)

@@ -161,7 +161,7 @@ Planted = dict[Key, tuple[str, bool]]
 
 
 async def _in_accounts(b: Fed) -> Planted:
-    store = b.on.store
+    store = b.on.store_of(b.unit.name)
     rows = await store.execute("SELECT user_id, created_at FROM {accounts}")
     wrong, missing = [user for user, created_at in rows if created_at][:2]
     await store.execute(
@@ -183,7 +183,7 @@ async def _in_accounts(b: Fed) -> Planted:
 
 
 async def _in_tweets(b: Fed) -> Planted:
-    store = b.on.store
+    store = b.on.store_of(b.unit.name)
     rows = await store.execute("SELECT tweet_id, author_id, fragment FROM {tweets}")
     one, two, three = [row for row in rows if row[2]][:3]
     write = (
@@ -202,7 +202,7 @@ async def _in_tweets(b: Fed) -> Planted:
 
 
 async def _in_timelines(b: Fed) -> Planted:
-    store = b.on.store
+    store = b.on.store_of(b.unit.name)
     rows = await store.execute(
         "SELECT user_id, other_id, follow_id, last_block_id FROM {graph_out}"
     )
@@ -230,7 +230,7 @@ async def _in_timelines(b: Fed) -> Planted:
 
 
 async def _in_engagement(b: Fed) -> Planted:
-    store = b.on.store
+    store = b.on.store_of(b.unit.name)
     rows = await store.execute("SELECT tweet_id, source, likes FROM {tallies}")
     wrong, source, likes = max((row for row in rows if row[2]), key=lambda row: row[2])
     liked = await store.execute("SELECT user_id, tweet_id, event_id FROM {likes_of}")
@@ -257,7 +257,7 @@ async def _in_engagement(b: Fed) -> Planted:
 
 
 async def _in_collections(b: Fed) -> Planted:
-    store = b.on.store
+    store = b.on.store_of(b.unit.name)
     ((wrong, owner), *_) = await store.execute("SELECT list_id, user_id FROM {lists}")
     marks = await store.execute("SELECT user_id, tweet_id, event_id FROM {bookmarks}")
     user = next(user for user, _, event_id in marks if event_id)

@@ -100,7 +100,7 @@ async def _end(fed: Fed, topic: str, key: object) -> int:
 async def _account(here: Town, fed: Fed) -> Target:
     user = here.users[0]
     at = await _end(fed, "users", user)
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     await execute(
         "UPDATE {accounts} USING TIMESTAMP ? SET new_name = ? WHERE user_id = ?", (at, "!", user)
     )
@@ -112,7 +112,7 @@ async def _account(here: Town, fed: Fed) -> Target:
 
 
 async def _username(here: Town, fed: Fed) -> Target:
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     ((offset,),) = await execute(
         "SELECT claim_offset FROM {username_claims} WHERE username_key = 'held'"
     )
@@ -129,7 +129,7 @@ async def _username(here: Town, fed: Fed) -> Target:
 
 
 async def _tweet(here: Town, fed: Fed) -> Target:
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     rows = await execute("SELECT tweet_id, author_id, fragment FROM {tweets}")
     other = next(fragment for tweet, _, fragment in rows if fragment and tweet != 100)
     one = here.users[0]
@@ -148,7 +148,7 @@ async def _tweet(here: Town, fed: Fed) -> Target:
 
 async def _bookmarks(here: Town, fed: Fed) -> Target:
     one = here.users[0]
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     at = await _end(fed, "bookmarks", one)
     await execute("DELETE FROM {bookmarks_of} USING TIMESTAMP ? WHERE user_id = ?", (at, one))
     await execute(
@@ -167,7 +167,7 @@ async def _bookmarks(here: Town, fed: Fed) -> Target:
 async def _list(here: Town, fed: Fed) -> Target:
     one, two = here.users[:2]
     at = await _end(fed, "lists", LIST)
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     await execute(
         "UPDATE {lists} USING TIMESTAMP ? SET new_description = 'wrong' WHERE list_id = ?"
         " AND user_id = ?",
@@ -190,7 +190,7 @@ async def _list(here: Town, fed: Fed) -> Target:
 async def _graph(here: Town, fed: Fed) -> Target:
     one, two, three = here.users[:3]
     at = await _end(fed, "social-graph", one)
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     out = "UPDATE {graph_out} USING TIMESTAMP ? SET "
     await execute(out + "follow_id = 0 WHERE user_id = ? AND other_id = ?", (at, one, two))
     await execute(out + "mute_id = 1 WHERE user_id = ? AND other_id = ?", (1, one, OTHER))
@@ -206,7 +206,7 @@ async def _graph(here: Town, fed: Fed) -> Target:
 async def _timeline(here: Town, fed: Fed) -> Target:
     one, two = here.users[:2]
     at = await _end(fed, "new-tweets", two)
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     await execute(
         "DELETE FROM {author_tweets} USING TIMESTAMP ? WHERE author_id = ? AND tweet_id = 101",
         (at, two),
@@ -223,7 +223,7 @@ async def _timeline(here: Town, fed: Fed) -> Target:
 
 async def _counts(here: Town, fed: Fed) -> Target:
     two = here.users[1]
-    execute = fed.on.store.execute
+    execute = fed.on.store_of(fed.unit.name).execute
     ((source, position),) = [
         row
         for row in await execute("SELECT source, position FROM {tallies} WHERE tweet_id = 100")
@@ -338,7 +338,7 @@ async def test_a_key_is_right_again_and_stays_so_while_events_of_it_come(
 async def test_what_is_above_the_log_is_beaten_and_told(here: Town) -> None:
     fed = await _fed(here, "bookmarks")
     one = here.users[0]
-    await fed.on.store.execute(  # as somebody's hand would write it
+    await fed.on.store_of(fed.unit.name).execute(  # as somebody's hand would write it
         "INSERT INTO {bookmarks} (user_id, tweet_id, event_id) VALUES (?, ?, 0)", (one, LIST)
     )
     outcome = await _mended(here, fed, Bookmarks(one))
