@@ -68,7 +68,7 @@ def demo(
     for line in [*summary.words(), *done.differences]:
         console.print(line, markup=False)
     _where_next(console, done.username)
-    if summary.timelines_different or summary.counts_different:
+    if summary.timelines_different or summary.counts_different or summary.rebuilt.keys_different:
         raise typer.Exit(Status.WRONG)
 
 

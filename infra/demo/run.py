@@ -6,6 +6,7 @@ Steps
 3. The producer stops; every unit reaches lag zero.
 4. The oracle is fed from the log; whole home timelines of sampled users, and the counts of as many
    sampled tweets, are read over HTTP and compared with the oracle's.
+5. One projection is rebuilt from the log during traffic, compared and promoted.
 
 Keeps true: whatever happens, what was started here is stopped; a stack that ran before goes on.
 """
@@ -31,6 +32,7 @@ from infra.demo.check import CountsOutcome, Outcome, compare, compare_counts, ex
 from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_stack
 from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view
 from infra.demo.reading import HomeReader, ReadFailed
+from infra.demo.rebuilding import Rebuilt, rebuild
 from infra.demo.summary import Summary
 from infra.demo.view import Numbers, View
 from infra.gateway import open_tokens
@@ -164,9 +166,10 @@ class Demo:
                 start = await self._stage.view.ends()
                 appender, seconds, drain_s = await self._simulate()
                 outcome, counts = await self._check(appender, start)
+                rebuilt = await self._rebuild()
             finally:
                 await _cancelled(drawing)
-        return self._summary(appender, seconds, drain_s, outcome, counts)
+        return self._summary(appender, seconds, drain_s, outcome, counts, rebuilt)
 
     # --- 2. and 3. ---
 
@@ -275,6 +278,14 @@ class Demo:
         self.differences += counts.differences
         return outcome, counts
 
+    # --- 5. ---
+
+    async def _rebuild(self) -> Rebuilt:
+        self.numbers.phase = "rebuilding a projection from the log, during traffic"
+        on = self._stage.on
+        logs = on.settings.data_dir / "logs"
+        return await rebuild(on, logs, self._stage.reader.url, self._options.seed)
+
     def _summary(
         self,
         appender: Appender,
@@ -282,6 +293,7 @@ class Demo:
         drain_s: float,
         outcome: Outcome,
         counts: CountsOutcome,
+        rebuilt: Rebuilt,
     ) -> Summary:
         numbers = self.numbers
         return Summary(
@@ -301,6 +313,7 @@ class Demo:
             read_failures=self._read_failures,
             read_p50_ms=numbers.read_p50_ms,
             read_p99_ms=numbers.read_p99_ms,
+            rebuilt=rebuilt,
             users=self._options.users,
             seed=self._options.seed,
         )

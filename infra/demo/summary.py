@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from infra.demo.rebuilding import Rebuilt
+
 
 class Summary(msgspec.Struct, kw_only=True):
     """The result of a run.
@@ -28,6 +30,7 @@ class Summary(msgspec.Struct, kw_only=True):
         read_failures: Reads that got no page.
         read_p50_ms: Median time of a read while the simulation ran.
         read_p99_ms: 99th percentile of it.
+        rebuilt: What became of the projection that was rebuilt at the end.
         users: Size of the population.
         seed: Of the population.
     """
@@ -48,6 +51,7 @@ class Summary(msgspec.Struct, kw_only=True):
     read_failures: int
     read_p50_ms: float | None
     read_p99_ms: float | None
+    rebuilt: Rebuilt
     users: int
     seed: int
 
@@ -77,4 +81,5 @@ class Summary(msgspec.Struct, kw_only=True):
             f"p99 {p99:.1f} ms, {self.read_failures} failed",
             f"{verdict} ({self.tweets_compared:,} entries, every page)",
             counts,
+            self.rebuilt.words(),
         ]

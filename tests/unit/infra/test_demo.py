@@ -21,6 +21,7 @@ from infra.demo.check import Difference, Outcome, compare, compare_counts, expla
 from infra.demo.children import Child, ChildFailed
 from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader, ReadFailed
+from infra.demo.rebuilding import Rebuilt
 from infra.demo.summary import Summary
 from infra.demo.view import Numbers, View
 from infra.stack.process import Identity
@@ -205,6 +206,14 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
         read_failures=0,
         read_p50_ms=None,
         read_p99_ms=None,
+        rebuilt=Rebuilt(
+            unit="engagement",
+            generation="g2",
+            events=9,
+            seconds=1.0,
+            keys_compared=8,
+            keys_different=3,
+        ),
         users=10,
         seed=1,
     )
@@ -215,6 +224,7 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
     assert wanted <= written.keys()
     assert any("1 of 5 home timelines DIFFER" in line for line in summary.words())
     assert any("2 of 4 tweets' counts DIFFER" in line for line in summary.words())
+    assert any("3 of 8 keys DIFFER, not promoted" in line for line in summary.words())
 
 
 # --- processes ---
