@@ -112,9 +112,11 @@ class Admin:
         there = await self._partition_counts()
         missing = [topic for topic in self._topics if self._name(topic) not in there]
         created = [topic.name for topic in missing if await self._create(topic, replication)]
-        kept = [topic for topic in self._topics if topic not in missing]
-        for topic in kept:
-            self._require_partitions(topic, there[self._name(topic)])
+        for topic in self._topics:
+            if topic not in missing:
+                self._require_partitions(topic, there[self._name(topic)])
+        # Also what somebody else made in between, or a broker did not know of yet.
+        kept = [topic for topic in self._topics if topic.name not in created]
         return Ensured(created, await self._differences(kept))
 
     async def topic_ids(self, logical: Iterable[str]) -> dict[str, str]:

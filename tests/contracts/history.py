@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from random import Random
+from secrets import randbits
 
 from events.slices import Origin, Record, Slice
 from events.types import Event
@@ -51,7 +52,8 @@ def redriven(history: list[LogRecord], rng: Random) -> list[Slice]:
     """Cuts a history of which some records were dead letters, sent back one by one.
 
     The slices of the others are mixed with those of a partition of ``redrive``, which may send a
-    record back before its neighbours were read, as in a rebuild.
+    record back before its neighbours were read, as in a rebuild. That partition is a fresh one, so
+    that no test finds the positions of another one.
     """
     letters: list[LogRecord] = []
     others: list[LogRecord] = []
@@ -60,7 +62,7 @@ def redriven(history: list[LogRecord], rng: Random) -> list[Slice]:
     rng.shuffle(letters)
     pieces = slices(others, rng, 5)
     at = sorted(rng.randrange(len(pieces) + 1) for _ in letters)
-    partition, mixed = rng.randrange(1 << 30), list(pieces)
+    partition, mixed = randbits(30), list(pieces)
     for offset, (place, letter) in enumerate(zip(at, letters, strict=True)):
         origin = Origin(letter.topic, letter.partition)
         back = [Record(letter.offset, 0, letter.event)]

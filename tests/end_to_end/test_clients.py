@@ -180,7 +180,7 @@ async def test_a_token_from_the_command_line_works(here: Town) -> None:
 async def test_operators_see_readiness_and_metrics(here: Town) -> None:
     ready = await here.client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["checks"].keys() == {"store", "redis", "log", *UNITS}
+    assert ready.json()["checks"].keys() == {"store", "redis", "log", "level", *UNITS}
     metrics = (await here.client.get("/metrics")).text
     assert 'murmur_gateway_requests_total{method="GET",route="/readyz",status="200"}' in metrics
     assert "murmur_gateway_request_seconds_bucket" in metrics

@@ -27,7 +27,12 @@ from infra.settings import Settings
 from tests.faults.figures import Figures, record
 from tests.faults.world import World, world
 
-pytestmark = [pytest.mark.engines, pytest.mark.fault, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.fault,
+    pytest.mark.long,
+    pytest.mark.timeout(400),
+]
 
 EVENTS = 3_000
 BROKER_BYTES_MAX = 1_048_588
@@ -52,7 +57,7 @@ class Repeating:
         return first
 
 
-@pytest.mark.parametrize("harm", [pytest.param("", id="control", marks=pytest.mark.long), "poison"])
+@pytest.mark.parametrize("harm", [pytest.param("", id="control"), "poison"])
 async def test_what_cannot_be_read(
     settings: Settings, tmp_path: Path, seed: int, harm: str
 ) -> None:
@@ -88,7 +93,6 @@ async def test_what_cannot_be_read(
     record(Figures(name, seed, seconds, events, compared, more=more))
 
 
-@pytest.mark.long
 async def test_a_producer_that_repeats(settings: Settings, tmp_path: Path, seed: int) -> None:
     """The control is the oracle: it is fed with each event once."""
     repeating: list[Repeating] = []

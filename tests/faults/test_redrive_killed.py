@@ -106,11 +106,9 @@ class Hurt:
 
 @pytest.mark.engines
 @pytest.mark.fault
+@pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "kills",
-    [pytest.param(0, marks=pytest.mark.long, id="control"), pytest.param(KILLS, id="killed")],
-)
+@pytest.mark.parametrize("kills", [pytest.param(0, id="control"), pytest.param(KILLS, id="killed")])
 async def test_what_is_sent_back_is_applied_once(
     settings: Settings, tmp_path: Path, kills: int
 ) -> None:

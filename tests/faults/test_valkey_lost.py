@@ -52,11 +52,9 @@ async def _back_and_empty(bus: RedisBus) -> None:
 
 @pytest.mark.engines
 @pytest.mark.fault
+@pytest.mark.long  # a stack of its own
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize(
-    "lost",
-    [pytest.param(False, id="control", marks=pytest.mark.long), pytest.param(True, id="lost")],
-)
+@pytest.mark.parametrize("lost", [pytest.param(False, id="control"), pytest.param(True, id="lost")])
 async def test_every_home_timeline_is_the_oracles(
     own: Own, tmp_path: Path, topic_prefix: str, seed: int, lost: bool
 ) -> None:

@@ -37,9 +37,8 @@ async def records_of(events: Events, topic: str) -> list[ReadRecord]:
 async def test_every_example_comes_back_from_its_topic(events: Events) -> None:
     log = await events.open_log()
     sent = [
-        from_object(catalog.load_example(file))
+        from_object(catalog.load_example(versions[-1]))  # what is written is today's
         for versions in catalog.schemas().values()
-        for file in versions
     ]
     positions = await log.append_many(sent)
     for topic in {topic_of(event) for event in sent}:

@@ -258,7 +258,9 @@ async def _in_engagement(b: Fed) -> Planted:
 
 async def _in_collections(b: Fed) -> Planted:
     store = b.on.store_of(b.unit.name)
-    ((wrong, owner), *_) = await store.execute("SELECT list_id, user_id FROM {lists}")
+    # One that stands: of the others some are deleted, or a stranger's words.
+    by_list = "SELECT list_id, user_id FROM {lists} WHERE list_id = ?"
+    ((wrong, owner), *_) = await store.execute(by_list, (LIST,))
     marks = await store.execute("SELECT user_id, tweet_id, event_id FROM {bookmarks}")
     user = next(user for user, _, event_id in marks if event_id)
     await store.execute(

@@ -14,6 +14,7 @@ from typing import Any
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
+    KafkaException,
     Message,
     Producer,
     TopicPartition,
@@ -110,6 +111,16 @@ class Bench:
         finally:
             consumer.close()
 
+    def _led(self) -> bool:
+        """Whether the broker knows itself as the leader of what was only just made."""
+        try:
+            self.ends()
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+            return False
+        return True
+
     def read(self, topic: str) -> list[Message]:
         """Every record in partition 0 of a topic, up to its present end."""
         end = self.ends(topic)[f"{topic}/0"]
@@ -138,6 +149,7 @@ class Bench:
 
     async def settled(self, seconds: float = 20) -> None:
         """Waits until what is committed is the end of the log."""
+        await until(self._led, seconds, "every partition has a leader")
         ends = self.ends()
         await until(lambda: self.committed() == ends, seconds, f"commits reach {ends}")
 
