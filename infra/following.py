@@ -49,6 +49,7 @@ class Following:
             await self._look()
             await self._follow()
             await asyncio.sleep(self._pause())
+            await self._follow()  # at the moment named, however slow the store is just then
 
     async def _look(self) -> None:
         try:

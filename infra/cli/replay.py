@@ -133,17 +133,19 @@ async def bounds_of(on: Engines, unit: str, start: str, to: str | None, only: li
     topics = sorted(compose.UNITS[unit](on).topics)
     first: dict[str, int] = {}
     end: dict[str, int] = {}
+    since_ms = None if start == "earliest" or start.isdigit() else _time_ms(start)
+    until_ms = None if to is None else _time_ms(to)
     whole = start == "earliest" and to is None and not only
     for topic in topics:
         ends = {} if whole else await admin.end_offsets(topic)
         if start.isdigit():
             earliest = await admin.first_offsets(topic)
             froms = {at: min(max(int(start), earliest[at]), ends[at]) for at in ends}
-        elif start != "earliest":
-            froms = await admin.offsets_at(topic, _time_ms(start))
+        elif since_ms is not None:
+            froms = await admin.offsets_at(topic, since_ms)
         else:
             froms = {}
-        until = ends if to is None else await admin.offsets_at(topic, _time_ms(to))
+        until = ends if until_ms is None else await admin.offsets_at(topic, until_ms)
         first |= {f"{topic}/{at}": offset for at, offset in froms.items()}
         end |= {f"{topic}/{at}": offset for at, offset in until.items()}
     return Bounds(first=first, end={} if whole else end, only=tuple(sorted(only)))

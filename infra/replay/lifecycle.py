@@ -23,7 +23,7 @@ from events.admin import Admin
 from infra import compose
 from infra.audit import Audit
 from infra.compose import Engines
-from infra.following import BEHIND_SECONDS_MAX, LOOK_SECONDS
+from infra.following import LOOK_SECONDS
 from infra.generations import now_ms, state_of
 from infra.replay.space import keys_of
 from projections.generations import Generation, GenerationError, Pointer, State
@@ -31,6 +31,9 @@ from projections.positions import forget_positions
 
 ANNOUNCED_MS = int(3 * LOOK_SECONDS * 1000)
 """From the writing of the pointer to its effect: three looks of a gateway."""
+
+CHANGE_SECONDS = 0.5
+"""What a gateway needs to change over once the moment has come: two reads of positions."""
 
 CAUGHT_UP_SECONDS_MAX = 30.0
 LEFT_SECONDS_MAX = 60.0
@@ -112,7 +115,7 @@ async def promote(
     pointer = await on.generations.serve(  # 3
         unit, to.name, instead_of=serving, since_ms=since_ms
     )
-    await asyncio.sleep((since_ms - now_ms()) / 1000 + BEHIND_SECONDS_MAX / 10)
+    await asyncio.sleep((since_ms - now_ms()) / 1000 + CHANGE_SECONDS)
     return pointer
 
 
