@@ -313,9 +313,10 @@ class Generations:
         return bool((await self._statements.run(_INSERT, values))[0]["applied"])
 
     def _name(self, number: int) -> str:
-        """Tables of all scopes are in one keyspace, so a scope is part of the name."""
-        mark = f"_{zlib.crc32(self._scope.encode()):08x}" if self._scope else ""
-        return f"g{number}{mark}"
+        """Tables of all scopes are in one keyspace, so a prefix is part of the name."""
+        if self._scope == NO_PREFIX:
+            return f"g{number}"
+        return f"g{number}_{zlib.crc32(self._scope.encode()):08x}"
 
 
 def _number(name: str) -> int:
