@@ -368,8 +368,3 @@ def timelines_reader(on: Engines) -> TimelinesReader:
 def reader_codec(on: Engines) -> Codec:
     """A codec that reads what any registered schema wrote, and writes nothing."""
     return Codec({}, on.registry)
-
-
-def reached(applied: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
-    """Whether positions are all at or past others; a topic that nothing was read of counts as 0."""
-    return all(applied.get(source, 0) >= end for source, end in wanted.items())

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from events.errors import EventsError
-from infra import compose
 from infra.compose import Engines
 from projections.base import RetryableError
 from projections.generations import Pointer
+from projections.positions import reached
 
 LOOK_SECONDS = 1.0
 """How often the registry is looked at; a change is announced longer before (``replay.promote``)."""
@@ -86,7 +86,7 @@ class Following:
         deadline = time.monotonic() + BEHIND_SECONDS_MAX
         try:
             wanted = await self._on.applied(unit).all()
-            while not compose.reached(await there.applied(unit).all(), wanted):
+            while not reached(await there.applied(unit).all(), wanted):
                 if time.monotonic() > deadline:
                     log.warning("unit %s: the generation in service lags behind the last", unit)
                     return

@@ -29,13 +29,8 @@ def now_ms() -> int:
 
 async def register_first(on: Engines) -> None:
     """Notes the generation that every unit begins with, where none is noted."""
-    for unit in states():
-        await on.generations.register_first(
-            unit,
-            layout=compose.UNITS[unit](on).layout,
-            buckets=on.settings.buckets,
-            now_ms=now_ms(),
-        )
+    layouts = {unit: compose.UNITS[unit](on).layout for unit in states()}
+    await on.generations.register_first(layouts, buckets=on.settings.buckets, now_ms=now_ms())
 
 
 async def registered(on: Engines, unit: str) -> Generation:

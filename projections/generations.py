@@ -189,14 +189,23 @@ class Generations:
         rows = await self._statements.run(_STATE, (self._scope, unit, name))
         return bool(rows) and rows[0]["state"] in (State.BUILDING, State.PARTIAL)
 
-    async def register_first(self, unit: str, *, layout: int, buckets: int, now_ms: int) -> None:
-        """Notes the generation that a unit begins with; a unit that has any is left as it is."""
-        if not any(one.unit == unit for one in await self._rows()):
+    async def register_first(
+        self, layouts: Mapping[str, int], *, buckets: int, now_ms: int
+    ) -> None:
+        """Notes the generation that units begin with; a unit that has any is left as it is.
+
+        Args:
+            layouts: Version of keys and tables by unit.
+            buckets: Redis buckets of every one.
+            now_ms: Milliseconds since 1970.
+        """
+        known = {one.unit for one in await self._rows()}
+        for unit in layouts.keys() - known:
             first = Generation(
                 unit=unit,
                 name=self.first,
                 state=State.READY,
-                layout=layout,
+                layout=layouts[unit],
                 buckets=buckets,
                 created_ms=now_ms,
             )

@@ -300,3 +300,8 @@ async def stored_positions(store: Store, unit: str) -> dict[str, int]:
         (unit,),
     )
     return {f"{topic}/{partition}": end for topic, partition, end in rows}
+
+
+def reached(applied: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+    """Whether positions are all at or past others; what nothing was applied of counts as 0."""
+    return all(applied.get(source, 0) >= end for source, end in wanted.items())

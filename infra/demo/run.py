@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import httpx
 import msgspec
@@ -40,6 +39,7 @@ from infra.prepare import prepare_on
 from infra.settings import Origin
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
+from infra.tasks import cancelled
 
 GATEWAY_READY_S = 60.0
 LAG_ZERO_S = 300.0
@@ -157,7 +157,7 @@ class Demo:
                 await task
             return await work
         finally:
-            await _cancelled(work, *watching)
+            await cancelled(work, *watching)
 
     async def _run(self) -> Summary:
         with View(self._console) as view:
@@ -168,7 +168,7 @@ class Demo:
                 outcome, counts = await self._check(appender, start)
                 rebuilt = await self._rebuild()
             finally:
-                await _cancelled(drawing)
+                await cancelled(drawing)
         return self._summary(appender, seconds, drain_s, outcome, counts, rebuilt)
 
     # --- 2. and 3. ---
@@ -195,7 +195,7 @@ class Demo:
                 drained = time.monotonic()
                 await self._look(appender)
             finally:
-                await _cancelled(*side)
+                await cancelled(*side)
         return appender, drained - self._started, drained - ended
 
     def _introduce(self, appender: Appender) -> None:
@@ -317,9 +317,3 @@ class Demo:
             users=self._options.users,
             seed=self._options.seed,
         )
-
-
-async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

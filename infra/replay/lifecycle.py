@@ -27,7 +27,7 @@ from infra.following import LOOK_SECONDS
 from infra.generations import now_ms, state_of
 from infra.replay.space import keys_of
 from projections.generations import Generation, GenerationError, Pointer, State
-from projections.positions import forget_positions
+from projections.positions import forget_positions, reached
 
 ANNOUNCED_MS = int(3 * LOOK_SECONDS * 1000)
 """From the writing of the pointer to its effect: three looks of a gateway."""
@@ -135,7 +135,7 @@ async def _caught_up(here: Engines, there: Engines, unit: str) -> None:
     """Step 1; the positions to reach are read first, so live traffic does not move the goal."""
     wanted = await here.applied(unit).all()
     deadline = time.monotonic() + CAUGHT_UP_SECONDS_MAX
-    while not compose.reached(found := await there.applied(unit).all(), wanted):
+    while not reached(found := await there.applied(unit).all(), wanted):
         if time.monotonic() > deadline:
             lag = sum(max(0, end - found.get(at, 0)) for at, end in wanted.items())
             raise GenerationError(

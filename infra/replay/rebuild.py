@@ -17,21 +17,22 @@ Bounded by: ``workers`` processes; one look a ``LOOK_SECONDS``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 from events.admin import Admin
 from infra import compose
-from infra.compose import STATE_OF, Engines
+from infra.compose import Engines
 from infra.demo.children import Worker
 from infra.feeding import GRACE_EXTRA_S, RESTARTED
-from infra.generations import misfit, now_ms, register_first
+from infra.generations import misfit, now_ms, register_first, state_of
 from infra.replay.progress import Looks, Progress
+from infra.tasks import cancelled
 from projections.generations import WHOLE, Bounds, Generation, GenerationError, State
 from projections.positions import begin_at
 from projections.timelines.chunks import Chunks
+from projections.timelines.fan_out import NAME as FAN_OUT
 from projections.timelines.unit import NAME as TIMELINES
 
 LOOK_SECONDS = 0.5
@@ -66,7 +67,7 @@ async def begin(on: Engines, unit: str, bounds: Bounds = WHOLE) -> Generation:
         raise GenerationError(f"{why}, after `murmur drop {unit} {found.name}`")
     there = on.at({unit: found.name})
     for name in compose.UNITS:
-        if STATE_OF.get(name, name) == unit:
+        if state_of(name) == unit:
             await compose.UNITS[name](there).open()
     return found
 
@@ -120,7 +121,7 @@ class Rebuild:
                         task.result()
                 reached = await watching
             finally:
-                await _cancelled([watching, *keeping])
+                await cancelled(watching, *keeping)
         return reached
 
     async def _start(self, ending: AsyncExitStack, at: int) -> asyncio.Task[None]:
@@ -154,21 +155,12 @@ class Rebuild:
         """
         on, there = self._on, self._there
         admin = Admin(on.settings.kafka_bootstrap, on.topics, on.settings.kafka_options)
-        for name, state in STATE_OF.items():
-            if state != TIMELINES:
-                continue
-            for topic in compose.UNITS[name](there).topics:
-                ids = await admin.topic_ids([topic])
-                ends = await admin.end_offsets(topic)
-                store, unit = there.store_of(name), there.keys(name).unit
-                await begin_at(store, unit, topic, ends, ids[topic])
+        for topic in compose.UNITS[FAN_OUT](there).topics:
+            ids = await admin.topic_ids([topic])
+            ends = await admin.end_offsets(topic)
+            store, unit = there.store_of(FAN_OUT), there.keys(FAN_OUT).unit
+            await begin_at(store, unit, topic, ends, ids[topic])
         known = Chunks(on.bus, on.store_of(TIMELINES), on.keys(TIMELINES))
         chunks = Chunks(on.bus, there.store_of(TIMELINES), there.keys(TIMELINES))
         for author in await known.large_authors():
             await chunks.enlarge(author)
-
-
-async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -41,7 +41,7 @@ from events.snowflake import compose
 from projections.base import RetryableError
 from projections.bus import RedisBus
 from projections.keys import Keys
-from projections.positions import AppliedPositions
+from projections.positions import AppliedPositions, reached
 from projections.store import Store
 from projections.timelines.audience import ChunkLog, backfill_chunk
 from projections.timelines.chunks import CHUNK_FOLLOWERS_MAX, Chunks
@@ -302,7 +302,6 @@ class Keeper:
     async def _until(self, unit: AppliedPositions, ends: dict[str, int]) -> None:
         """Returns once a unit has applied everything up to ``ends``."""
         while True:
-            applied = await unit.all()
-            if all(applied.get(source, 0) >= end for source, end in ends.items()):
+            if reached(await unit.all(), ends):
                 return
             await asyncio.sleep(POLL_SECONDS)
