@@ -15,7 +15,7 @@ from rich.table import Table
 from events.errors import EventsError
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, out, print_json
-from infra.diff.compare import Report, compare
+from infra.diff.compare import SHOWN, Report, compare
 from infra.diff.fields import Field
 from infra.diff.looks import WAIT_S
 from infra.diff.oracle import NAME as ORACLE
@@ -50,6 +50,9 @@ def diff(
     wait_s: Annotated[
         float, typer.Option(min=0.1, help="Seconds for a generation to get past a difference.")
     ] = WAIT_S,
+    show_at_most: Annotated[
+        int, typer.Option("--show", min=1, help="Differences to print, with their events.")
+    ] = SHOWN,
     as_json: AsJson = False,
 ) -> None:
     """Compare two generations of a unit, or one and the oracle, key by key as readers see them.
@@ -70,7 +73,9 @@ def diff(
     size = None if every else sample
     task = _oracle if against_oracle else _generations
     try:
-        report = asyncio.run(task(load().settings, unit, (a, b), size, chosen, wait_s))
+        report = asyncio.run(
+            task(load().settings, unit, (a, b), size, chosen, wait_s, show_at_most)
+        )
     except (RetryableError, EventsError, KafkaException) as error:
         told = f"{error}; is the stack up? try: murmur status"
         raise CommandError(told, Status.UNREACHABLE) from error
@@ -93,6 +98,7 @@ async def _generations(
     sample: int | None,
     seed: int,
     wait_s: float,
+    shown: int,
 ) -> Report:
     async with compose.engines(settings) as on:
         a = names[0] or on.generation(unit)
@@ -111,6 +117,7 @@ async def _generations(
             sample=sample,
             seed=seed,
             wait_s=wait_s,
+            shown=shown,
             progress=_progress,
         )
 
@@ -122,6 +129,7 @@ async def _oracle(
     sample: int | None,
     seed: int,
     wait_s: float,
+    shown: int,
 ) -> Report:
     async with compose.engines(settings) as on:
         a = names[0] or on.generation(unit)
@@ -133,6 +141,7 @@ async def _oracle(
             sample=sample,
             seed=seed,
             wait_s=wait_s,
+            shown=shown,
             progress=_progress,
         )
 

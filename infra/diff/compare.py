@@ -7,8 +7,8 @@
    them (:mod:`infra.diff.explain`).
 
 Bounded by: ``BATCH`` keys read at a time, ``SUSPECTS_MAX`` suspects held with what was seen of
-them, ``SHOWN_MAX`` differences with ``FIELDS_SHOWN_MAX`` fields each, and as many unsettled keys,
-in the report.
+them, ``SHOWN`` differences unless more are asked for with ``FIELDS_SHOWN_MAX`` fields each, and
+as many unsettled keys, in the report.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from infra.diff.views import KINDS_OF_UNIT, Kind
 
 BATCH = 64
 SUSPECTS_MAX = 256
-SHOWN_MAX = 20
+SHOWN = 20
 FIELDS_SHOWN_MAX = 8
 
 Progress = Callable[[str, int], None]
@@ -114,6 +114,7 @@ async def compare(
     seed: int,
     beside: Engines | None = None,
     wait_s: float = WAIT_S,
+    shown: int = SHOWN,
     progress: Progress = lambda kind, done: None,
 ) -> Report:
     """Compares two generations of a unit.
@@ -127,6 +128,7 @@ async def compare(
         sample: Keys of each kind by chance; None for all.
         seed: Of the sample.
         wait_s: How long a generation may take to get past a look.
+        shown: Differences to tell at most, and as many unsettled keys.
         progress: Told of every batch.
 
     Raises:
@@ -139,7 +141,7 @@ async def compare(
     random = Random(seed)
     with viewed(on_a) as view:
         comparison = Comparison(
-            beside or on_a, view, unit, *sides, wait_s=wait_s, progress=progress
+            beside or on_a, view, unit, *sides, wait_s=wait_s, shown=shown, progress=progress
         )
         return await comparison.run(
             lambda kind: keys_of(sides, kind, sample, random), sample=sample, seed=seed
@@ -166,6 +168,7 @@ class Comparison:
         a: One side.
         b: The other.
         wait_s: How long a side may take to get past a look.
+        shown: Differences to tell at most, and as many unsettled keys.
         progress: Told of every batch.
     """
 
@@ -178,6 +181,7 @@ class Comparison:
         b: Side,
         *,
         wait_s: float = WAIT_S,
+        shown: int = SHOWN,
         progress: Progress = lambda kind, done: None,
     ) -> None:
         topics = topics_of(unit, on)
@@ -188,6 +192,7 @@ class Comparison:
         ends = partial(view.ends, topics)
         self._view = view
         self._looker = Looker(a, b, ends, wait_s=wait_s, stages=stages)
+        self._shown = shown
         self._progress = progress
         self._totals = {kind.name: Total(kind.name) for kind in KINDS_OF_UNIT[unit]}
         self._different: list[Suspect] = []
@@ -218,9 +223,9 @@ class Comparison:
             self._totals[suspect.kind.name].different += 1
         for suspect in settled.unsettled:
             self._totals[suspect.kind.name].unsettled += 1
-            if len(self._unsettled) < SHOWN_MAX:
+            if len(self._unsettled) < self._shown:
                 self._unsettled.append(f"{suspect.kind.name} {key_words(suspect.key)}")
-        self._different += settled.different[: SHOWN_MAX - len(self._different)]
+        self._different += settled.different[: self._shown - len(self._different)]
 
     async def _report(self, sample: int | None, seed: int) -> Report:
         a, b = self._sides
@@ -228,11 +233,13 @@ class Comparison:
             Difference(one.kind.name, key_words(one.key), one.fields[:FIELDS_SHOWN_MAX])
             for one in self._different
         ]
-        explained = zip(self._different[: explain.EXPLAINED_MAX], found, strict=False)
         finder = explain.Finder(self._on, self._unit)
-        subjects = [await finder.subject(one, told.fields) for one, told in explained]
+        subjects = [
+            await finder.subject(one, told.fields)
+            for one, told in zip(self._different, found, strict=True)
+        ]
         events = await explain.events(self._view, subjects)
-        for told, lines in zip(found, events, strict=False):  # 3
+        for told, lines in zip(found, events, strict=True):  # 3
             told.events = lines
         return Report(
             unit=self._unit,

@@ -3,7 +3,7 @@
 Each difference has a *subject*: the partitions to read, and which of their events speak of it. All
 subjects are looked for in one reading of the log.
 
-Bounded by: ``EXPLAINED_MAX`` differences, the last ``EVENTS_MAX`` events of each, ``RECORDS_MAX``
+Bounded by: the differences that are shown, the last ``EVENTS_MAX`` events of each, ``RECORDS_MAX``
 records read.
 """
 
@@ -24,7 +24,6 @@ from infra.demo.convergence import Offsets
 from infra.diff.fields import Field, ids_in
 from infra.diff.looks import Suspect
 
-EXPLAINED_MAX = 5
 EVENTS_MAX = 12
 RECORDS_MAX = 5_000_000
 LINE_MAX = 400

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.compose import Engines
 from infra.demo.convergence import SOURCE_TOPICS, LogView, Offsets
-from infra.diff.compare import Comparison, Progress, Report, viewed
+from infra.diff.compare import SHOWN, Comparison, Progress, Report, viewed
 from infra.diff.fields import UNSAID, Partial
 from infra.diff.keys import Key
 from infra.diff.looks import WAIT_S
@@ -45,6 +45,7 @@ async def compare_with_oracle(
     seed: int,
     beside: Engines | None = None,
     wait_s: float = WAIT_S,
+    shown: int = SHOWN,
     progress: Progress = lambda kind, done: None,
 ) -> Report:
     """Compares a generation of a unit with the oracle; as :func:`infra.diff.compare.compare`.
@@ -59,7 +60,7 @@ async def compare_with_oracle(
         oracle = OracleSide(view)
         await oracle.reach(await view.ends(SOURCE_TOPICS), 0)
         comparison = Comparison(
-            beside or on, view, unit, side, oracle, wait_s=wait_s, progress=progress
+            beside or on, view, unit, side, oracle, wait_s=wait_s, shown=shown, progress=progress
         )
 
         async def keys(kind: Kind) -> AsyncIterator[Key]:

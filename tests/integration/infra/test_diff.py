@@ -30,6 +30,9 @@ PLANTED_AT = 1 << 49
 BESIDE = {"timelines": ("accounts", "tweets", "engagement")}
 """Units that are read beside a unit."""
 
+SHOWN = 1000
+"""More than differ: who follows an author sees what is planted on him."""
+
 NOBODY = 7
 """An id that was never given to anybody."""
 
@@ -61,9 +64,7 @@ async def test_what_is_planted_in_one_of_two_equal_generations_is_found(
     b = await here.built(unit, "b")
     report = await _compared(here, unit, b)
     assert report.equal and all(total.compared for total in report.totals), report
-    oracle = await compare_with_oracle(
-        b.on, unit, name="b", sample=None, seed=1, beside=(await here.built(unit, "a")).on
-    )
+    oracle = await _compared_with_oracle(here, unit, b)
     assert oracle.equal and all(total.compared for total in oracle.totals), oracle
 
     planted = await PLANTS[unit](b)
@@ -151,7 +152,15 @@ async def _command(here: Town, unit: str, a: str, b: str) -> tuple[int, Any]:
 
 async def _compared(here: Town, unit: str, b: Fed) -> Report:
     a = (await here.built(unit, "a")).on
-    return await compare(a, b.on, unit, names=("a", "b"), sample=None, seed=1, wait_s=WAIT_S)
+    asked: Any = {"sample": None, "seed": 1, "wait_s": WAIT_S, "shown": SHOWN}
+    return await compare(a, b.on, unit, names=("a", "b"), **asked)
+
+
+async def _compared_with_oracle(here: Town, unit: str, b: Fed) -> Report:
+    a = (await here.built(unit, "a")).on
+    return await compare_with_oracle(
+        b.on, unit, name="b", sample=None, seed=1, beside=a, shown=SHOWN
+    )
 
 
 # What is planted: a wrong row, a missing one, one too many. Returned is, by kind and key, the path
