@@ -1,0 +1,1 @@
+"""Unit of projection: search, by words and by who wrote."""

@@ -1,0 +1,1 @@
+"""What a text is found by: its terms and their places. Pure functions, no engine."""
