@@ -9,34 +9,42 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, eq=False)
+class _Doing:
+    what: str
+    since: float = field(default_factory=time.monotonic)
 
 
 class Activity:
-    """One process's present activity."""
+    """One process's present activities: one for each slice in hand, and the heartbeat."""
 
     def __init__(self) -> None:
-        self._now: tuple[str, float] = ("starting", time.monotonic())
+        self._under_way: tuple[_Doing, ...] = ()
+        self._otherwise = _Doing("starting")
         self._trouble = ""
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
         """Says ``what`` for as long as the block runs."""
-        before = self._now
-        self._now = (what, time.monotonic())
+        this = _Doing(what)
+        self._under_way = (*self._under_way, this)
         try:
             yield
         finally:
-            self._now = before
-
-    def idle(self) -> None:
-        """Says that nothing is in hand."""
-        self._now = ("waiting for a slice", time.monotonic())
+            self._under_way = tuple(one for one in self._under_way if one is not this)
+            self._otherwise = _Doing("waiting for a slice")
 
     def trouble(self, what: str) -> None:
         """Says what failed last; empty once it works again."""
         self._trouble = what
 
     def __str__(self) -> str:
-        what, since = self._now
-        text = f"{what} for {time.monotonic() - since:.1f} s"
+        """Returns what has been done for longest, and how much else is."""
+        oldest, *others = self._under_way or (self._otherwise,)
+        text = f"{oldest.what} for {time.monotonic() - oldest.since:.1f} s"
+        if others:
+            text += f" and {len(others)} more"
         return f"{text}; last failure: {self._trouble}" if self._trouble else text

@@ -1,4 +1,8 @@
-"""The loop between the transport and a unit: one slice at a time, until it is durable.
+"""The loop between the transport and a unit: a slice is in hand until it is durable.
+
+Slices of one partition are applied one after the other, those of different partitions at once: a
+small slice spends its time waiting for the store's log, and many can wait together. The ledger
+takes acks in any order, so nothing is committed past a slice that is not durable.
 
 Per slice:
 
@@ -13,11 +17,12 @@ A slice of ``redrive`` is the same with the records that it sends back (:mod:`.r
 part, in place of its own.
 
 A failure that passes (an engine away) repeats the step it happened in, with backoff, and nothing
-else of any partition is done meanwhile: the slice keeps its place. Whatever no rule covers is a
+else of the partition is done meanwhile: the slice keeps its place. Whatever no rule covers is a
 defect: nothing is acked and the worker ends. The loop never raises into Faust, which would start
 the agent anew behind the slice that failed.
 
-Bounds: one slice in hand; dead letters of a slice by its records.
+Bounds: ``slices_in_hand_max`` slices in hand, those that wait for an earlier one of their partition
+among them; dead letters of a slice by its records.
 """
 
 from __future__ import annotations
@@ -25,11 +30,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 from aiokafka.structs import ConsumerRecord
+from faust.types import TP
 from msgspec.structs import replace
 
 from events.slices import Record, Slice
@@ -85,8 +92,9 @@ class SliceLoop:
         self._activity = activity
         self._stopping = stopping
         self._redrives = redrives
-        self._turn = asyncio.Lock()
-        self._in_hand: asyncio.Task[bool] | None = None
+        self._room = asyncio.Semaphore(settings.slices_in_hand_max)
+        self._turns: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._in_hand: set[asyncio.Task[bool]] = set()
         self.ended: asyncio.Future[WorkerEnded] = asyncio.get_running_loop().create_future()
 
     async def run(self, stream: Any) -> None:
@@ -95,46 +103,62 @@ class SliceLoop:
         if not isinstance(consumer, Consumer):
             raise TypeError(f"the app's transport is {type(consumer)}, not the slice transport")
         async for event in stream.noack().events():
-            if self._stopping.is_set() or self.ended.done():
+            if self._over:
                 break
-            if await self.take(event.value):
-                consumer.ack(event.message)
+            await self.take(event.value, partial(consumer.ack, event.message))
         await asyncio.Event().wait()  # Faust would start an agent that returns anew
 
+    @property
+    def _over(self) -> bool:
+        return self._stopping.is_set() or self.ended.done()
+
     async def finish(self, seconds: float) -> None:
-        """Waits for the slice in hand, and gives it up after ``seconds``; it is not acked then."""
-        task = self._in_hand
-        if task is None or task.done():
+        """Waits for what is in hand, and gives it up after ``seconds``; it is not acked then."""
+        if not self._in_hand:
             return
-        await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
+        _, hanging = await asyncio.wait(self._in_hand, timeout=seconds)
+        if hanging:
             logger.warning(
-                "unit %s gives up the slice in hand: %s", self._unit.name, self._activity
+                "unit %s gives up %d slices in hand: %s",
+                *(self._unit.name, len(hanging), self._activity),
             )
+        for task in hanging:
             task.cancel()
 
     async def beat(self) -> None:
-        """Calls the unit's heartbeat about every second, between slices, until cancelled."""
+        """Calls the unit's heartbeat about every second, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.unit_heartbeat_seconds)
-            async with self._turn:
-                with self._activity.doing("the unit's heartbeat"):
-                    await self._guarded(
-                        self._persistence.until_done("heartbeat", self._unit.heartbeat)
-                    )
+            with self._activity.doing("the unit's heartbeat"):
+                await self._guarded(self._persistence.until_done("heartbeat", self._unit.heartbeat))
 
-    async def take(self, raw: RawSlice) -> bool:
-        """Applies one slice, in a task of its own so that a stop can give it up.
+    async def take(self, raw: RawSlice, ack: Callable[[], object]) -> asyncio.Task[bool]:
+        """Takes a slice in hand, when there is room, in a task of its own.
+
+        Args:
+            raw: The slice; those of one partition in order.
+            ack: Called once it is durable.
 
         Returns:
             Whether it is durable. If not, the worker is stopping or has ended.
         """
-        async with self._turn:
-            task = asyncio.create_task(self._guarded(self._slice(raw)))
-            self._in_hand = task
-            await asyncio.wait({task})
-            self._activity.idle()
-            return not task.cancelled() and task.result()
+        await self._room.acquire()
+        task = asyncio.create_task(self._in_turn(raw, ack))
+        self._in_hand.add(task)
+        task.add_done_callback(self._out_of_hand)
+        return task
+
+    def _out_of_hand(self, task: asyncio.Task[bool]) -> None:
+        self._in_hand.discard(task)
+        self._room.release()
+
+    async def _in_turn(self, raw: RawSlice, ack: Callable[[], object]) -> bool:
+        async with self._turns[raw.tp]:
+            # Whatever kept the slice before this one from being durable ends the worker.
+            if self._over or not await self._guarded(self._slice(raw)):
+                return False
+            ack()
+            return True
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> bool:
         """Runs ``work``; whatever ends the worker is told to ``ended``, and nothing is raised."""

@@ -26,6 +26,7 @@ Bounded by: about 200 bytes of memory for each record that was ever decided upon
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Container, Sequence
 from typing import NamedTuple, Protocol
@@ -140,6 +141,8 @@ class Decisions:
         self._next: dict[int, int] = {}
         self._folded = Folded()
         self._loaded = False
+        self._reading = asyncio.Lock()
+        self._read = 0
 
     async def about(self, topic: str, partition: int, oldest_ms: int) -> Container[int]:
         """Returns the offsets of a partition that are not to be applied from there.
@@ -176,7 +179,18 @@ class Decisions:
         ]
 
     async def refresh(self) -> None:
-        """Reads what was decided since the last time, up to the log's end now."""
+        """Reads what was decided since the last time, up to the log's end now.
+
+        Slices that ask together share a reading that begins after they have asked.
+        """
+        begun = self._read + 1 if self._reading.locked() else self._read
+        async with self._reading:
+            if self._read > begun:
+                return
+            await self._read_on()
+            self._read += 1
+
+    async def _read_on(self) -> None:
         for partition, (low, high) in (await self._log.bounds(self._topic)).items():
             while (at := max(low, self._next.get(partition, low))) < high:
                 found = await self._log.read(self._topic, partition, at, high)

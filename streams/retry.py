@@ -1,7 +1,8 @@
 """The same work again, until it succeeds or the worker stops: for failures that pass.
 
 Keeps true: the work keeps its place (nothing else of the partition is done meanwhile), the log gets
-one line when it starts to fail and one when it works again, and a stop ends the wait at once.
+one line when work of a kind starts to fail and one when all of that kind works again, and a stop
+ends the wait at once.
 Bound: waits are random, so that workers do not return in step, below a limit that grows from 0.2 s
 to ``seconds_max``.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -45,7 +47,7 @@ class Persistence:
         self._metrics = metrics
         self._activity = activity
         self._wait = wait_random_exponential(multiplier=0.2, max=seconds_max)
-        self._failing: set[str] = set()
+        self._failing: Counter[str] = Counter()
 
     async def until_done(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
         """Runs ``work`` until it does not fail for a passing reason.
@@ -72,9 +74,9 @@ class Persistence:
         except Stopping:
             raise
         except BaseException:
-            self._answered(what)
+            self._answered(what, tries)
             raise
-        self._answered(what)
+        self._answered(what, tries)
         return result
 
     def _failed(self, what: str, state: RetryCallState) -> None:
@@ -82,14 +84,18 @@ class Persistence:
         words = f"{what}: {type(error).__name__}: {error}"
         self._activity.trouble(words)
         self._metrics.retries.labels(self._metrics.unit, what).inc()
-        if what not in self._failing:
-            self._failing.add(what)
+        if state.attempt_number > 1:
+            return
+        self._failing[what] += 1
+        if self._failing[what] == 1:
             self._metrics.retrying.labels(self._metrics.unit).set(1)
             logger.warning("unit %s is retrying %s", self._metrics.unit, words)
 
-    def _answered(self, what: str) -> None:
-        if what in self._failing:
-            self._failing.discard(what)
+    def _answered(self, what: str, tries: AsyncRetrying) -> None:
+        if tries.statistics["attempt_number"] == 1:
+            return
+        self._failing -= Counter({what: 1})
+        if what not in self._failing:
             self._metrics.retrying.labels(self._metrics.unit).set(1 if self._failing else 0)
             self._activity.trouble("")
             logger.warning("unit %s no longer retries %s", self._metrics.unit, what)

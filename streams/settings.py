@@ -17,6 +17,7 @@ class WorkerSettings:
         fetch_bytes_max: Bytes of one partition in one fetch response. A larger batch still arrives
             whole, alone.
         queue_slices_max: Slices that wait between the poll loop and the agent.
+        slices_in_hand_max: Slices that are being applied, of different partitions.
         session_timeout_seconds: How long the group waits for a killed member before its partitions
             move: it dominates recovery. 6 s is the least that a broker allows by default
             (``group.min.session.timeout.ms``); heartbeats run in a thread of their own, so only a
@@ -37,6 +38,7 @@ class WorkerSettings:
     slice_records_max: int = 2000
     fetch_bytes_max: int = 1024 * 1024
     queue_slices_max: int = 2
+    slices_in_hand_max: int = 4
     session_timeout_seconds: float = 6.0
     heartbeat_seconds: float = 1.5
     commit_interval_seconds: float = 1.0

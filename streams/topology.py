@@ -1,8 +1,9 @@
 """The topology, on one page: topic → agent → unit of projection.
 
-Every unit has one consumer group and one agent, which reads all the unit's topics, one slice at a
-time (concurrency 1: more could commit past unfinished work; a unit works in parallel inside a
-slice). ``schemas/topics.yaml`` says which units consume a topic, and a test holds it to this page::
+Every unit has one consumer group and one agent, which reads all the unit's topics (concurrency 1:
+with more, Faust commits past unfinished work; slices of different partitions are applied at once by
+:mod:`.agents`, whose ledger does not). ``schemas/topics.yaml`` says which units
+consume a topic, and a test holds it to this page::
 
     users, usernames, redrive                         → accounts    → projections.accounts.unit
     new-tweets, redrive                               → tweets      → projections.tweets.unit

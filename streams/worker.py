@@ -3,7 +3,7 @@
 1. Open the unit and wait for its topics, trying again while an engine is away.
 2. Start the watchdog, the metrics' port and the Faust app with its one agent.
 3. Wait: for the request to stop, for the loop to end the worker, or for Faust to crash.
-4. Finish the slice in hand, carry positions to every bucket, so that the next worker is handed
+4. Finish what is in hand, carry positions to every bucket, so that the next worker is handed
    nothing again, commit, leave the group, close the unit; all within ``grace_seconds``.
 
 The caller owns the process: it sets ``stop`` on SIGTERM and ends the process with the returned exit
@@ -163,7 +163,6 @@ async def _run(parts: _Parts) -> WorkerEnded | None:
             await parts.resume.topics_exist()
     except Stopping:
         return None
-    parts.activity.idle()
     parts.watchdog.start()  # 2
     side = [asyncio.create_task(work) for work in (parts.loop.beat(), _observe(parts))]
     try:

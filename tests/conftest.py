@@ -31,6 +31,9 @@ from projections.bus import RedisBus
 
 STACK = "MURMUR_TEST_STACK"
 GENERATION = "t1"
+THROWN_AWAY = "murmur-test-"
+"""What the folders begin with of stacks that end with the tests."""
+
 START_S_MAX = 180.0
 STOP_S_MAX = 60.0
 
@@ -70,7 +73,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @contextmanager
 def _launched() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A stack that starts in a temporary folder, stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="murmur-test-") as name:
+    with tempfile.TemporaryDirectory(prefix=THROWN_AWAY) as name:
         folder = Path(name)
         launcher = _launch(folder)
         try:
@@ -81,6 +84,11 @@ def _launched() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
                 launcher.wait(STOP_S_MAX)
             finally:
                 launcher.kill()
+
+
+def is_thrown_away(stack: Settings) -> bool:
+    """Whether nobody will use the stack after the tests."""
+    return stack.data_dir.name.startswith(THROWN_AWAY)
 
 
 def _settings(folder: Path) -> Settings:

@@ -121,7 +121,8 @@ class FanOut(StoredUnit):
             for bucket, keys in self._homes(found[wanted]).items():
                 effects.setdefault(bucket, []).extend(marked.shared(self._length, keys, ids))
         await self._backfill(backfilled, found, effects)
-        self.deliveries += await self._positions.commit(piece, effects)  # 4
+        added = await self._positions.commit(piece, effects)  # 4
+        self.deliveries += added  # only now: slices of other partitions are under way
 
     def _is_ours(self, record: Record) -> bool:
         return getattr(record.event, "generation", None) == self._generation

@@ -127,7 +127,8 @@ class Timelines(StoredUnit):
             effects = await self._graph_changes(piece)
         else:
             effects = self._seen(piece)
-        self.deliveries += await self._positions.commit(piece, effects)  # 4
+        added = await self._positions.commit(piece, effects)  # 4
+        self.deliveries += added  # only now: slices of other partitions are under way
 
     async def _tweets(self, piece: Slice) -> Effects:
         await self._authors.record(piece.records)  # 1

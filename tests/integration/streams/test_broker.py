@@ -21,7 +21,7 @@ async def test_a_broker_that_is_killed_and_comes_back(
 ) -> None:
     own_bench.create(2)
     own_bench.produce(range(5_000))
-    process = await processes.start("slow=0.05", "records=200")
+    process = await processes.start("slow=0.1", "records=200")
     await until(lambda: len(own_bench.state.values()) > 1_000)
     dead = own_broker.pid
     os.kill(dead, signal.SIGKILL)

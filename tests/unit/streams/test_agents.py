@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka.structs import ConsumerRecord
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from events.errors import OutcomeUnknown, RegistryUnavailable
@@ -23,7 +24,7 @@ from streams.retry import Persistence
 from streams.settings import WorkerSettings
 from tests.integration.streams.toy import ToyDecoder
 from tests.integration.streams.waiting import until
-from tests.unit.streams.records import P0, record, records
+from tests.unit.streams.records import P0, P1, record, records
 
 SETTINGS = WorkerSettings("nowhere:1", "group", retry_seconds_max=0.01)
 
@@ -39,6 +40,8 @@ class Scripted:
         self.fails: list[BaseException] = []
         self.append_fails: list[BaseException] = []
         self.hold: asyncio.Event | None = None
+        self.held: set[int] = set()
+        self.calls = 0
 
     async def open(self) -> None: ...
 
@@ -51,6 +54,8 @@ class Scripted:
         return None
 
     async def apply(self, piece: Slice) -> None:
+        self.calls += 1
+        self.held.add(piece.start)
         if self.hold:
             await self.hold.wait()
         if self.fails:
@@ -68,6 +73,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.unit = Scripted()
+        self.acked: list[RawSlice] = []
         self.decoder = ToyDecoder()
         self.stopping = asyncio.Event()
         self.registry = CollectorRegistry()
@@ -85,8 +91,13 @@ class Rig:
             self.stopping,
         )
 
-    async def take(self, found: list[ConsumerRecord[bytes, bytes]], start: int, end: int) -> bool:
-        return await asyncio.wait_for(self.loop.take(RawSlice(P0, start, end, found)), 10)
+    async def take(
+        self, found: list[ConsumerRecord[bytes, bytes]], start: int, end: int, tp: TP = P0
+    ) -> bool:
+        piece = RawSlice(tp, start, end, found)
+        task = await self.loop.take(piece, lambda: self.acked.append(piece))
+        await asyncio.wait({task}, timeout=10)
+        return not task.cancelled() and task.result()
 
     def ended(self) -> Exception | None:
         return self.loop.ended.result() if self.loop.ended.done() else None
@@ -205,19 +216,65 @@ async def test_finish_gives_up_a_slice_that_hangs(rig: Rig) -> None:
     assert rig.unit.log == []
 
 
-async def test_a_heartbeat_comes_between_slices_never_within(rig: Rig) -> None:
+async def test_slices_of_different_partitions_are_applied_at_once(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    first = asyncio.create_task(rig.take(records(1), 1, 2))
+    second = asyncio.create_task(rig.take([record(7, tp=P1)], 7, 8, P1))
+    await until(lambda: rig.unit.held == {1, 7})
+    rig.unit.hold.set()
+    assert await first
+    assert await second
+
+
+async def test_slices_of_one_partition_are_applied_one_after_the_other(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    first = asyncio.create_task(rig.take(records(1), 1, 2))
+    second = asyncio.create_task(rig.take(records(2), 2, 3))
+    third = asyncio.create_task(rig.take([record(7, tp=P1)], 7, 8, P1))
+    await until(lambda: 7 in rig.unit.held)
+    assert rig.unit.held == {1, 7}
+    rig.unit.hold.set()
+    assert all(await asyncio.gather(first, second, third))
+    assert [entry for entry in rig.unit.log if entry[0] != 7] == [(1, 2, [1]), (2, 3, [2])]
+    assert {piece.start for piece in rig.acked} == {1, 2, 7}
+
+
+async def test_nothing_is_applied_behind_a_slice_that_failed(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    first = asyncio.create_task(rig.take(records(1), 1, 2))
+    second = asyncio.create_task(rig.take(records(2), 2, 3))
+    await until(lambda: rig.unit.held == {1})
+    rig.unit.fails = [ValueError("a bug")]
+    rig.unit.hold.set()
+    assert not any(await asyncio.gather(first, second))
+    assert rig.unit.log == []
+    assert rig.acked == []
+
+
+async def test_no_more_slices_are_taken_than_there_is_room_for(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    room = SETTINGS.slices_in_hand_max
+    taking = [
+        asyncio.create_task(rig.take([record(1, tp=TP("numbers", n))], 1, 2, TP("numbers", n)))
+        for n in range(room + 1)
+    ]
+    await until(lambda: rig.unit.calls == room)
+    for _ in range(10):
+        await asyncio.sleep(0)  # whatever could go on has gone on
+    assert rig.unit.calls == room
+    rig.unit.hold.set()
+    assert all(await asyncio.gather(*taking))
+
+
+async def test_a_heartbeat_waits_for_no_slice(rig: Rig) -> None:
     rig.loop._settings = WorkerSettings("nowhere:1", "g", unit_heartbeat_seconds=0.01)
-    beating = asyncio.create_task(rig.loop.beat())
-    await until(lambda: "beat" in rig.unit.log)
     rig.unit.hold = asyncio.Event()
     taking = asyncio.create_task(rig.take(records(1), 1, 2))
-    await until(lambda: rig.loop._turn.locked() and rig.loop._in_hand is not None)
-    beats = rig.unit.log.count("beat")
-    await asyncio.sleep(0.1)  # ten heartbeats' time, in which none may come
-    assert rig.unit.log.count("beat") == beats
+    await until(lambda: rig.unit.held == {1})
+    beating = asyncio.create_task(rig.loop.beat())
+    await until(lambda: rig.unit.log.count("beat") > 1)
     rig.unit.hold.set()
     assert await taking
-    await until(lambda: rig.unit.log.count("beat") > beats)
     beating.cancel()
 
 

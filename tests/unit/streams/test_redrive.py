@@ -41,10 +41,14 @@ class Log:
         self.topics: dict[str, list[Raw]] = {"redrive": [], "dead-letters": [], "numbers": []}
         self.decisions: dict[bytes, Event] = {}
         self.asked = 0
+        self.hold: asyncio.Event | None = None
 
     async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         self.asked += topic == "redrive"
-        return {0: (0, len(self.topics[topic]))}
+        found = {0: (0, len(self.topics[topic]))}
+        if self.hold is not None:
+            await self.hold.wait()  # an answer takes its time
+        return found
 
     async def read(self, topic: str, partition: int, start: int, end: int) -> list[Raw]:
         return self.topics[topic][start:end][:2]  # fewer than were asked for
@@ -130,15 +134,16 @@ class Rig:
 
     async def numbers(self, found: list[ConsumerRecord[bytes, bytes]], start: int = 0) -> None:
         raw = RawSlice(P0, start, found[-1].offset + 1, found)
-        assert await asyncio.wait_for(self.loop.take(raw), 10)
+        await self._take(raw)
 
     async def redrive(self, start: int = 0) -> None:
         """Hands the unit all of ``redrive`` from an offset on."""
         held = self.log.topics["redrive"]
         found = [record(raw.offset, raw.value, tp=REDRIVE) for raw in held[start:]]
-        assert await asyncio.wait_for(
-            self.loop.take(RawSlice(REDRIVE, start, len(held), found)), 10
-        )
+        await self._take(RawSlice(REDRIVE, start, len(held), found))
+
+    async def _take(self, raw: RawSlice) -> None:
+        assert await asyncio.wait_for(await self.loop.take(raw, lambda: None), 10)
 
     def said(self) -> list[tuple[int, int]]:
         """Everything that the unit applied."""
@@ -241,6 +246,23 @@ async def test_fresh_records_are_not_looked_up_once_the_decisions_are_read(rig: 
     assert rig.log.asked == asked
     await rig.numbers([record(2)], 2)
     assert rig.log.asked == asked + 1
+
+
+async def test_slices_that_ask_together_share_a_reading_that_begins_after_they_asked(
+    rig: Rig,
+) -> None:
+    decisions = Decisions("toy", SETTINGS, rig.log, Decoder(rig.log))
+    await decisions.about("numbers", 0, 0)
+    rig.log.asked, rig.log.hold = 0, asyncio.Event()
+    first = asyncio.create_task(decisions.about("numbers", 0, 0))
+    await asyncio.sleep(0)  # it reads
+    rig.log.decide(offset=7, attempt=1)
+    others = [asyncio.create_task(decisions.about("numbers", 0, 0)) for _ in range(3)]
+    await asyncio.sleep(0)  # they ask
+    rig.log.hold.set()
+    await first
+    assert all(7 in known for known in await asyncio.gather(*others))
+    assert rig.log.asked == 2
 
 
 async def test_a_decision_is_known_before_an_old_record_is_met(rig: Rig) -> None:
