@@ -28,6 +28,7 @@ import secrets
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -137,11 +138,25 @@ def polled(log: dict[Source, list[bytes]], most: int) -> list[Polled]:
 
 
 async def apply(unit: Unit, codec: Codec, slices: Sequence[Polled]) -> None:
-    """Decodes and applies slices one after the other, as a worker does."""
-    for (topic, partition), at, values in slices:
-        decoded = await codec.decode_batch(values, topic)
-        records = [Record(at + n, 0, event) for n, event in enumerate(decoded.events) if event]
-        await unit.apply(Slice(topic, partition, "bench", at, at + len(values), records))
+    """Decodes and applies slices as a worker does: some at once, of a partition in order."""
+    room = asyncio.Semaphore(WorkerSettings.slices_in_hand_max)
+    turns: defaultdict[Source, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def one(source: Source, at: int, values: list[bytes]) -> None:
+        try:
+            async with turns[source]:
+                decoded = await codec.decode_batch(values, source[0])
+                records = [
+                    Record(at + n, 0, event) for n, event in enumerate(decoded.events) if event
+                ]
+                await unit.apply(Slice(*source, "bench", at, at + len(values), records))
+        finally:
+            room.release()
+
+    async with asyncio.TaskGroup() as under_way:
+        for piece in slices:
+            await room.acquire()
+            under_way.create_task(one(*piece))
 
 
 def share(slices: Sequence[Polled], turn: int) -> Sequence[Polled]:
