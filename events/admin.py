@@ -1,8 +1,9 @@
 """Topics on the broker: made from ``topics.yaml``, compared with it, and asked where they are.
 
-Keeps true: a topic is created as the table says, and one that is there is never changed from here.
-Another partition count than the table's is refused, since keys would move; other differences are
-reported for an operator to judge.
+Keeps true: a topic is created as the table says. Where one that is there may lose records that the
+table keeps for ever, it is set right (``KEPT_BY``): every rebuild rests on them, and each hour may
+lose some. Another partition count than the table's is refused, since keys would move; any other
+difference is reported for an operator to judge.
 Bounded: every question waits ``seconds_max`` at most.
 """
 
@@ -22,13 +23,26 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from events.errors import BrokerUnreachable, EventsError, TopicMismatch
 from schemas.catalog import Topic, Topics
 
 SECONDS_MAX = 10.0
 VISIBLE_SECONDS = 0.05
+
+KEPT_BY = ("cleanup.policy", "retention.ms", "retention.bytes")
+"""Options that decide which records of a topic are kept."""
+
+FOR_EVER = "-1"
 
 T = TypeVar("T")
 
@@ -48,6 +62,12 @@ class Difference(msgspec.Struct, frozen=True):
     expected: str
     actual: str
 
+    def words(self) -> str:
+        """Returns it as people read it."""
+        return (
+            f"topic {self.topic}: {self.option} is {self.actual}, topics.yaml says {self.expected}"
+        )
+
 
 class Ensured(msgspec.Struct, frozen=True):
     """What ``ensure_topics`` did and found.
@@ -55,10 +75,13 @@ class Ensured(msgspec.Struct, frozen=True):
     Attributes:
         created: Logical names of topics made now.
         differences: Options that differ; nothing was done about them.
+        told: A line for each option that let go of what is kept for ever: it was set right, or
+            what sets it where this program may not.
     """
 
     created: list[str]
     differences: list[Difference]
+    told: list[str] = []
 
 
 class Admin:
@@ -79,6 +102,7 @@ class Admin:
         seconds_max: float = SECONDS_MAX,
     ) -> None:
         self._topics = topics
+        self._bootstrap = bootstrap
         self._seconds_max = seconds_max
         self._client = AdminClient(
             {"log_level": 3, **(options or {}), "bootstrap.servers": bootstrap}
@@ -100,7 +124,7 @@ class Admin:
             raise BrokerUnreachable(f"no broker answers: {error}") from error
 
     async def ensure_topics(self, replication: int = 1) -> Ensured:
-        """Make the topics that are missing and compare the others with the table.
+        """Make the topics that are missing, compare the others with the table, and keep records.
 
         Args:
             replication: Replication factor of topics made here (production: 3).
@@ -117,7 +141,52 @@ class Admin:
                 self._require_partitions(topic, there[self._name(topic)])
         # Also what somebody else made in between, or a broker did not know of yet.
         kept = [topic for topic in self._topics if topic.name not in created]
-        return Ensured(created, await self._differences(kept))
+        ensured = Ensured(created, [])
+        for found in await self.differences(kept):
+            if not self._loses(found):
+                ensured.differences.append(found)
+            elif await self._mend(found):
+                ensured.told.append(f"{found.words()}; it was set right")
+            else:
+                ensured.told.append(self._warning(found))
+        return ensured
+
+    async def losing(self) -> list[str]:
+        """A line for each option that lets go of what the table keeps for ever; changes nothing.
+
+        Raises:
+            BrokerUnreachable: No broker answered.
+        """
+        there = await self._partition_counts()
+        kept = [topic for topic in self._topics if self._name(topic) in there]
+        found = await self.differences(kept)
+        return [self._warning(one) for one in found if self._loses(one)]
+
+    def _warning(self, one: Difference) -> str:
+        return (
+            f"{one.words()}: records that every rebuild needs are being deleted; run `murmur up`, "
+            f"or kafka-configs --bootstrap-server {self._bootstrap} --alter --entity-type topics "
+            f"--entity-name {self._topics.name(one.topic)} --add-config {one.option}={one.expected}"
+        )
+
+    def _loses(self, one: Difference) -> bool:
+        (topic,) = [topic for topic in self._topics if topic.name == one.topic]
+        return one.option in KEPT_BY and _options(topic)["retention.ms"] == FOR_EVER
+
+    async def _mend(self, one: Difference) -> bool:
+        """Sets an option; False where the cluster refuses."""
+        set_to = ConfigEntry(one.option, one.expected, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(
+            ResourceType.TOPIC, self._topics.name(one.topic), incremental_configs=[set_to]
+        )
+        asked = self._client.incremental_alter_configs(
+            [resource], request_timeout=self._seconds_max
+        )
+        try:
+            await _of(asked[resource])
+        except TopicMismatch:
+            return False
+        return True
 
     async def topic_ids(self, logical: Iterable[str]) -> dict[str, str]:
         """Kafka's ids of topics by logical name; a topic made anew has another.
@@ -271,7 +340,8 @@ class Admin:
                 f"keys would move, so copy it to a new version of the topic instead"
             )
 
-    async def _differences(self, kept: Iterable[Topic]) -> list[Difference]:
+    async def differences(self, kept: Iterable[Topic]) -> list[Difference]:
+        """Options of topics that are there that differ from the table's."""
         topics = {self._name(topic): topic for topic in kept}
         if not topics:
             return []

@@ -1,7 +1,8 @@
 """What the engines must hold before anything runs: topics, schemas, the tables of generations.
 
-Idempotent, and safe to run in several processes at once: whatever is there is compared, not
-changed. `murmur up` ends with it; so do tests and benchmarks that use topics of their own.
+Idempotent, and safe to run in several processes at once: whatever is there is compared, and not
+changed but for what keeps a topic's records (:mod:`events.admin`). `murmur up` ends with it; so do
+tests and benchmarks that use topics of their own.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
 def main() -> None:
     """`python -m infra.prepare`: what the launcher runs once the engines answer."""
     try:
-        asyncio.run(prepare(load().settings))
+        for line in asyncio.run(prepare(load().settings)).told:
+            sys.stdout.write(f"{line}\n")
     except (EventsError, ProjectionError) as error:
         sys.exit(" ".join(str(error).split()))
 

@@ -321,7 +321,7 @@ def _connect(cluster: Cluster, keyspace: str, replication: int, timeout: float) 
             f"{{'class': 'SimpleStrategy', 'replication_factor': {replication}}}",
             timeout=timeout,
         )
-    except DriverException as error:
+    except (DriverException, NoHostAvailable) as error:  # the latter is no DriverException
         cluster.shutdown()
         raise _retryable(error) from error
     return session

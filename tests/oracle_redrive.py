@@ -35,7 +35,7 @@ def meant(
     unit: str,
     records: Iterable[LogRecord],
     decisions: Iterable[Decision],
-    decode: Callable[[bytes], Event],
+    decode: Callable[[bytes], Event | None],
     originals: Mapping[Place, Event],
 ) -> list[LogRecord]:
     """The log as a unit is to take it, each partition in order.
@@ -44,7 +44,7 @@ def meant(
         unit: The unit.
         records: What can be read of the log.
         decisions: All of them, in order.
-        decode: Reads the bytes of a redrive.
+        decode: Reads the bytes of a redrive; None for those that cannot be read.
         originals: What records say whose own bytes were sent back.
     """
     decided = counting(unit, decisions)

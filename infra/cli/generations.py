@@ -22,7 +22,7 @@ from infra.diff.compare import compare
 from infra.generations import now_ms, register_first, states
 from infra.replay import lifecycle
 from infra.replay.progress import Looks
-from infra.replay.space import Space, space
+from infra.replay.space import Space, spaces
 from infra.settings import load
 from projections.base import RetryableError
 from projections.generations import Generation, GenerationError, Pointer
@@ -134,17 +134,22 @@ async def _list() -> list[dict[str, Any]]:
     async with compose.engines(load().settings) as on:
         await register_first(on)
         pointers = await on.generations.pointers()
+        there = [one for unit in states() for one in await on.generations.of(unit)]
+        taken = await spaces(on, [(one.unit, one.name) for one in there])
         return [
-            await _row(on, one, pointers.get(one.unit) or Pointer(on.generations.first))
-            for unit in states()
-            for one in await on.generations.of(unit)
+            await _row(
+                on,
+                one,
+                pointers.get(one.unit) or Pointer(on.generations.first),
+                taken[one.unit, one.name],
+            )
+            for one in there
         ]
 
 
-async def _row(on: Engines, one: Generation, pointer: Pointer) -> dict[str, Any]:
+async def _row(on: Engines, one: Generation, pointer: Pointer, taken: Space) -> dict[str, Any]:
     there = on.at({one.unit: one.name})
     reached = await Looks(there, one.unit, one.bounds).look()
-    taken: Space = await space(there, one.unit)
     return {
         "unit": one.unit,
         "generation": one.name,

@@ -38,6 +38,14 @@ class What(StrEnum):
     BOOKMARKS = "bookmarks"
 
 
+ID_OF = dict.fromkeys((What.ACCOUNT, What.GRAPH, What.TIMELINE, What.BOOKMARKS), "user")
+ID_OF |= {What.TWEET: "tweet", What.COUNTS: "tweet", What.LIST: "list"}
+"""Whose id each takes."""
+
+IDS_END = 1 << 63
+"""Ids are below it."""
+
+
 @app.command()
 def repair(
     what: Annotated[What, typer.Argument(help="What to repair.")],
@@ -52,14 +60,14 @@ def repair(
 
     `account`, `graph`, `timeline` and `bookmarks` take a user's id, `username` a name, `tweet` and
     `counts` a tweet's id, `list` a list's. Only the partitions that speak of the key are read.
-    Workers go on meanwhile; the key is looked at again once they have passed the repair.
+    Workers go on meanwhile; the key is looked at again once they have passed the repair. A repair
+    that writes is told to the audit topic first; a key that is right is left alone.
 
     Exit status 0 when it is right now, 1 when something is still wrong, or would be repaired.
 
     Example: `murmur repair counts 1790000000000000000 --dry-run`
     """
-    if what is not What.USERNAME and not key.isdecimal():
-        raise CommandError(f"{key!r} is no id of a {what}: give digits", Status.USAGE)
+    _check(what, key)
     try:
         outcomes = asyncio.run(_repair(what, key, dry_run, wait_s))
     except (RetryableError, EventsError, KafkaException) as error:
@@ -78,6 +86,16 @@ def repair(
         raise typer.Exit(Status.WRONG)
 
 
+def _check(what: What, key: str) -> None:
+    """Refuses what cannot be a key, before any engine is asked."""
+    if what is What.USERNAME:
+        if not key or key.startswith("@") or key.split() != [key]:
+            raise CommandError(f"{key!r} is no username: give it as in `ada`", Status.USAGE)
+    elif not (key.isascii() and key.isdecimal() and 0 < int(key) < IDS_END):
+        told = f"{key!r} is no id of a {ID_OF[what]}: give digits, as in 1790000000000000000"
+        raise CommandError(told, Status.USAGE)
+
+
 async def _repair(what: What, key: str, is_dry: bool, wait_s: float) -> Sequence[Outcome]:
     async with compose.engines(load().settings) as on:
         with viewed(on) as view:
@@ -92,5 +110,6 @@ def show(outcome: Outcome) -> None:
         out.print(f"    {problem}", style="bold red", markup=False)
     did = "would be put right" if outcome.is_dry else "put right"
     number = len(outcome.changes) + len(outcome.caches)
-    verdict = f"{number} {did}" if outcome.was_wrong else "nothing was wrong"
+    right = "nothing was wrong, and nothing was written"
+    verdict = f"{number} {did}" if outcome.was_wrong else right
     out.print(f"{outcome.target}: {verdict}", style="bold", markup=False)

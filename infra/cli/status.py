@@ -15,6 +15,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from events.admin import Admin
 from events.errors import EventsError
 from gateway.levels.level import Level, Said
 from infra import compose
@@ -26,6 +27,7 @@ from infra.stack.engines.base import NotReadyError
 from infra.stack.launcher import engines
 from infra.unit_status import UnitStatus, look
 from projections.base import RetryableError
+from schemas.catalog import Topics
 
 app = typer.Typer()
 
@@ -48,6 +50,7 @@ def status(as_json: AsJson = False) -> None:
         try:
             units = asyncio.run(look(loaded.settings))
             said = asyncio.run(_said(loaded.settings))
+            wrong += asyncio.run(_losing(loaded.settings))
         except (RetryableError, EventsError) as error:
             raise CommandError(str(error), Status.UNREACHABLE) from error
     wrong += [f"{unit.name}: {problem}" for unit in units for problem in unit.problems]
@@ -69,6 +72,12 @@ async def _said(settings: Settings) -> Said:
         orders = orders_of(on)
         await orders.create()
         return await orders.said()
+
+
+async def _losing(settings: Settings) -> list[str]:
+    """Names the topics that do not keep what they are there to keep."""
+    topics = Topics(settings.topic_prefix, settings.site)
+    return await Admin(settings.kafka_bootstrap, topics, settings.kafka_options).losing()
 
 
 def _degraded(said: Said, level: Level, why: str) -> list[str]:

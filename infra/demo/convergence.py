@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
@@ -42,6 +42,7 @@ SOURCE_TOPICS = (
 )
 FETCH_MAX = 5_000
 FETCH_S = 0.5
+FOLLOW_S = 0.02
 LAG_POLL_S = 0.25
 
 Offsets = dict[tuple[str, int], int]
@@ -109,21 +110,44 @@ class LogView:
         left = {place for place, until in end.items() if start.get(place, 0) < until}
         self._consumer.assign([self._at(place, start.get(place, 0)) for place in left])
         while left:
-            messages = await asyncio.to_thread(self._fetch)
-            values = [message.value() for message in messages]
-            await self._codec.prepare([value for value in values if isinstance(value, bytes)])
-            for message, value in zip(messages, values, strict=True):
-                place = (self._topics.logical(str(message.topic())), message.partition() or 0)
-                offset = message.offset() or 0
-                if offset < end[place] and isinstance(value, bytes):
-                    try:
-                        event = self._codec.decode(value)
-                    except errors.PoisonError:
-                        continue
-                    if type(event) in EVENT_TYPES_OF_TOPIC[place[0]]:
-                        yield LogRecord(*place, offset, event)
+            messages = await asyncio.to_thread(self._fetch, FETCH_S)
+            for record in await self._decoded(messages):
+                if record.offset < end[record[:2]]:
+                    yield record
             left = {place for place in left if self._read_up_to(place) < end[place]}
         self._consumer.unassign()
+
+    async def follow(self, start: Offsets) -> AsyncGenerator[tuple[list[LogRecord], Offsets]]:
+        """What comes from ``start`` on, some at a time, and up to where that is; without end.
+
+        Raises:
+            KafkaException: The broker did not answer, or an offset is gone.
+        """
+        self._consumer.assign([self._at(place, offset) for place, offset in start.items()])
+        try:
+            while True:
+                messages = await asyncio.to_thread(self._fetch, FOLLOW_S)
+                found = await self._decoded(messages)
+                yield found, {at: max(start[at], self._read_up_to(at)) for at in start}
+        finally:
+            self._consumer.unassign()
+
+    async def _decoded(self, messages: list[Message]) -> list[LogRecord]:
+        """The events among messages, without what cannot be read or is in the wrong topic."""
+        values = [message.value() for message in messages]
+        await self._codec.prepare([value for value in values if isinstance(value, bytes)])
+        found: list[LogRecord] = []
+        for message, value in zip(messages, values, strict=True):
+            if not isinstance(value, bytes):
+                continue
+            place = (self._topics.logical(str(message.topic())), message.partition() or 0)
+            try:
+                event = self._codec.decode(value)
+            except errors.PoisonError:
+                continue
+            if type(event) in EVENT_TYPES_OF_TOPIC[place[0]]:
+                found.append(LogRecord(*place, message.offset() or 0, event))
+        return found
 
     def _at(self, place: tuple[str, int], offset: int) -> TopicPartition:
         return TopicPartition(self._topics.name(place[0]), place[1], offset)
@@ -132,8 +156,8 @@ class LogView:
         """The next offset that will be read; gaps do not hold it up."""
         return int(self._consumer.position([self._at(place, OFFSET_INVALID)])[0].offset)
 
-    def _fetch(self) -> list[Message]:
-        first = self._consumer.poll(FETCH_S)
+    def _fetch(self, seconds_max: float) -> list[Message]:
+        first = self._consumer.poll(seconds_max)
         # What has arrived with the first, at once: to wait for more is to wait at every end.
         messages = [first, *self._consumer.consume(FETCH_MAX - 1, timeout=0)] if first else []
         for message in messages:

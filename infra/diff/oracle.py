@@ -4,6 +4,11 @@ The oracle is ``tests/oracle.py``, fed from the log and never from a generation.
 `infra.demo.convergence`, `tests` is looked at only while a comparison runs; an installation without
 the tests cannot compare with it, and says so.
 
+It is fed what the log means to the compared unit: where an operator decided about a record, what
+was decided (``tests/oracle_redrive.py``). A decision reaches back, so each begins the oracle anew.
+Topics that the unit does not read are taken as their own unit takes them (``UNIT_OF``); a letter
+that was sent back to one of two units and not to the other is no state that an oracle can have.
+
 Bounded by: the oracle holds every event of the log in memory, and works each answer out anew. It is
 for logs of a test or a demo, and for samples.
 """
@@ -14,6 +19,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from events.slices import LogRecord
+from events.types import Event, RedriveRequested
+from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import SOURCE_TOPICS, LogView, Offsets
 from infra.diff.compare import SHOWN, Comparison, Progress, Report, viewed
@@ -25,11 +33,23 @@ from infra.diff.views import Kind
 from projections import fragments
 from projections.engagement.layout import KINDS
 from projections.text.entities import parse
+from streams.decisions import REDRIVE, Decision
 
 if TYPE_CHECKING:
     from tests.oracle import Oracle
 
 NAME = "oracle"
+
+UNIT_OF = {
+    "users": "accounts",
+    "usernames": "accounts",
+    "new-tweets": "tweets",
+    "social-graph": "timelines",
+    "engagements": "engagement",
+    "lists": "collections",
+    "bookmarks": "collections",
+}
+"""Of each topic a unit that reads it: its decisions count where the compared unit reads it not."""
 
 
 class OracleMissing(Exception):
@@ -57,8 +77,8 @@ async def compare_with_oracle(
     random = Random(seed)
     with viewed(on) as view:
         side = GenerationSide(name, unit, on, beside or on)
-        oracle = OracleSide(view)
-        await oracle.reach(await view.ends(SOURCE_TOPICS), 0)
+        oracle = OracleSide(view, on, unit)
+        await oracle.reach({}, 0)
         comparison = Comparison(
             beside or on, view, unit, side, oracle, wait_s=wait_s, shown=shown, progress=progress
         )
@@ -81,16 +101,26 @@ class OracleSide:
 
     name = NAME
 
-    def __init__(self, view: LogView) -> None:
+    def __init__(self, view: LogView, on: Engines, unit: str) -> None:
         try:
             from tests.oracle import Oracle  # noqa: PLC0415 - see the module's docstring
+            from tests.oracle_redrive import meant  # noqa: PLC0415
         except ImportError as error:
             raise OracleMissing(
                 "the oracle is part of the tests, which are not installed here; "
                 "run this from a checkout, or compare two generations"
             ) from error
         self._view = view
-        self._oracle = Oracle()
+        self._codec = compose.reader_codec(on)
+        read = compose.UNITS[unit](on).topics
+        self._units = {topic: unit if topic in read else UNIT_OF[topic] for topic in SOURCE_TOPICS}
+        self._meant = meant
+        self._make = Oracle
+        self._decisions: list[Decision] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._oracle = self._make()
         self._fed: Offsets = {}
         self._answers = _answers(self._oracle)
 
@@ -109,17 +139,59 @@ class OracleSide:
         Every topic is fed, whatever is waited for: who a tweet is shown to is decided by several.
         """
         del seconds_max
-        upto = {**await self._view.ends(SOURCE_TOPICS), **self._known(ends)}
-        async for record in self._view.records(self._fed, upto):
+        now = await self._view.ends((*SOURCE_TOPICS, REDRIVE))
+        fed = self._fed
+        upto = {at: max(end, ends.get(at, 0), fed.get(at, 0)) for at, end in now.items()}
+        if await self._decided_anew(upto):
+            self._begin()
+        for record in await self._said(upto):
             self._oracle.feed(record)
-        self._fed.update(upto)
+        self._fed = upto
         return True
 
-    def _known(self, ends: Offsets) -> Offsets:
+    async def _decided_anew(self, upto: Offsets) -> bool:
+        """Takes in decisions up to there; each partition of them in order."""
+        ends = {place: end for place, end in upto.items() if place[0] == REDRIVE}
+        found = [
+            record
+            async for record in self._view.records(self._fed, ends)
+            if isinstance(record.event, Decision)
+        ]
+        for record in sorted(found, key=lambda one: one[:3]):
+            assert isinstance(record.event, Decision)
+            self._decisions.append(record.event)
+        return bool(found)
+
+    async def _said(self, upto: Offsets) -> list[LogRecord]:
+        """Returns what the log means from where the oracle was fed up to there."""
+        ends = {place: end for place, end in upto.items() if place[0] != REDRIVE}
+        by_topic: dict[str, list[LogRecord]] = {topic: [] for topic in SOURCE_TOPICS}
+        async for record in self._view.records(self._fed, ends):
+            by_topic[record.topic].append(record)
+        found: list[LogRecord] = []
+        for topic, records in by_topic.items():
+            decided = [
+                one
+                for one in self._decisions
+                if one.topic == topic
+                and self._fed.get((topic, one.partition), 0) <= one.offset
+                and one.offset < ends.get((topic, one.partition), 0)
+            ]
+            bodies = await self._bodies(topic, decided)
+            originals = {record[:3]: record.event for record in records}
+            unit = self._units[topic]
+            found += self._meant(unit, records, decided, bodies.get, originals)
+        return found
+
+    async def _bodies(self, topic: str, decided: Sequence[Decision]) -> dict[bytes, Event]:
+        """Returns what the bytes of redrives say; those that cannot be read say nothing."""
+        payloads = [one.payload for one in decided if isinstance(one, RedriveRequested)]
+        known = list(dict.fromkeys(payload for payload in payloads if payload is not None))
+        decoded = await self._codec.decode_batch(known, topic, anew=True)
         return {
-            place: max(end, self._fed.get(place, 0))
-            for place, end in ends.items()
-            if place[0] in SOURCE_TOPICS
+            payload: event
+            for payload, event in zip(known, decoded.events, strict=True)
+            if event is not None
         }
 
     def keys(self, unit: str, kind: Kind) -> set[Key]:

@@ -34,11 +34,22 @@ ROW = "(row)"
 AGED = frozenset({("accounts", "created_at"), ("lists", "created_at")})
 """Cells whose timestamp is read for the offset in it, so that no other will do."""
 
+RIVALS = {
+    "likes": ("event_id", "redriven_id"),
+    "referrals": ("reply_to_id", "redriven_reply_to_id"),
+}
+"""Pairs of cells of which readers take the one with the higher timestamp, the first of equal ones:
+what was said in order, and what came by a redrive."""
+
+WHOLE = "tallies"
+"""Table of registers: what one says follows from its own position, so its cells are right or wrong
+together, and are written together."""
+
 _INSERT = re.compile(
     r"INSERT INTO \{(\w+)\} \(([^)]*)\)\s+VALUES \(([^)]*)\)(?: USING TIMESTAMP (\?))?\s*$"
 )
 _UPDATE = re.compile(r"UPDATE \{(\w+)\} USING TIMESTAMP (\?) SET (.*) WHERE (.*)$")
-_TEXTS = {"true": True, "false": False, "''": ""}
+_TEXTS = {"true": True, "false": False, "''": "", "0": 0}
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -95,6 +106,7 @@ class Expected:
         self._rows: dict[Row, dict[str, list[Cell]]] = {}
         self._durable: dict[Row, dict[str, Cell]] = {}
         self._ends: dict[Row, int] = {}
+        self._whole: dict[Row, list[dict[str, Any]]] = {}
 
     def add(self, one: Written, is_durable: bool, end: int = 0) -> None:
         """Adds what a record writes.
@@ -105,6 +117,8 @@ class Expected:
             end: Where its partition ends; 0 where it is not a record's.
         """
         self._ends[one.row] = max(end, self._ends.get(one.row, 0))
+        if one.row[0] == WHOLE:
+            self._whole.setdefault(one.row, []).append(one.cells)
         cells = self._rows.setdefault(one.row, {})
         durable = self._durable.setdefault(one.row, {}) if is_durable else {}
         for column, value in {**one.cells, ROW: True}.items():
@@ -128,6 +142,14 @@ class Expected:
             column: max(cells, key=lambda cell: cell.at)
             for column, cells in self._rows.get(row, {}).items()
         }
+
+    def is_register(self, row: Row, cells: Mapping[str, Cell]) -> bool:
+        """Says whether a stored register is one that the log gives, and not one of the past."""
+        stored = {column: cell.value for column, cell in cells.items()}
+        durable = self._durable.get(row, {}).get("position")
+        return stored in self._whole[row] and (
+            durable is None or stored["position"] >= durable.value
+        )
 
     def fits(self, row: Row, column: str, stored: Cell | None) -> bool:
         """Says whether a cell is as some worker, on time or late, has written it."""
@@ -206,7 +228,8 @@ def changes(expected: Expected, stored: Stored, tries: Tries, end: int) -> list[
     found: list[Change] = []
     for row in dict.fromkeys((*expected.rows, *stored)):
         fixing = _Fixing(row, expected, tries, expected.end(row) or end)
-        found += fixing.changes(stored.get(row))
+        made = list(fixing.changes(stored.get(row)))
+        found += [*made, *fixing.order(stored.get(row) or {}, made)]
     return found
 
 
@@ -228,6 +251,9 @@ class _Fixing:
         is_missing = cells is None and not self._expected.fits(self._row, ROW, None)
         if cells is None and not is_missing:
             return
+        if self._row[0] == WHOLE:
+            yield from self._register(cells)
+            return
         for column in dict.fromkeys((*self._last, *(cells or {}))):
             stored = (cells or {}).get(column)
             if column == ROW:
@@ -242,6 +268,44 @@ class _Fixing:
                     self._row, column, stored.value, None, stored.at, self._above(stored.at)
                 )
 
+    def _register(self, cells: Mapping[str, Cell] | None) -> Iterable[Change]:
+        """All cells of a wrong register, at one timestamp."""
+        if cells is not None and self._expected.is_register(self._row, cells):
+            return
+        columns = self._last.keys() - {ROW}
+        above_wrong = max((cell.at + 1 for cell in (cells or {}).values()), default=0)
+        if columns - (cells or {}).keys():  # a deletion may hide what is written
+            above_wrong = max([above_wrong, *(self._put(column, None).at for column in columns)])
+        for column in columns:
+            stored = (cells or {}).get(column)
+            value = stored.value if stored is not None else None
+            right = self._last[column]
+            at = max(right.at, above_wrong)
+            above = at != right.at and self._above(at)
+            yield Change(self._row, column, value, right.value, at, above)
+
+    def order(self, cells: Mapping[str, Cell], made: Iterable[Change]) -> Iterable[Change]:
+        """Yields what puts two rivals in order again where a timestamp had to be raised."""
+        loser, winner = self._rivals()
+        now = {column: cell.at for column, cell in cells.items()}
+        now |= {change.column: change.at for change in made if change.right is not None}
+        if not {loser, winner} <= now.keys():
+            return
+        is_second = winner == RIVALS[self._row[0]][1]  # of equal timestamps the first wins
+        if now[winner] >= now[loser] + is_second:
+            return
+        value = cells[winner].value if winner in cells else None
+        right, at = self._last[winner].value, now[loser] + is_second
+        yield Change(self._row, winner, value, right, at, self._above(at))
+
+    def _rivals(self) -> tuple[str, str]:
+        """Returns which of two rivals loses by what the log says, and which wins; "" for none."""
+        one, other = RIVALS.get(self._row[0], ("", ""))
+        if not {one, other} <= self._last.keys():
+            return "", ""
+        is_other = self._last[other].at > self._last[one].at
+        return (one, other) if is_other else (other, one)
+
     def _gone(self, cells: Mapping[str, Cell]) -> Change:
         """Nobody said anything of the row."""
         known = max((cell.at for cell in cells.values()), default=0)
@@ -252,7 +316,8 @@ class _Fixing:
     def _put(self, column: str, stored: Cell | None) -> Change:
         right = self._last[column]
         if stored is None:
-            ladder = (right.at, max(right.at, 0), max(right.at, self._end + 1), _now())
+            top = self._end + (column != self._rivals()[0])  # whoever loses stays below the other
+            ladder = (right.at, max(right.at, 0), max(right.at, top), _now())
             at, value = ladder[min(self._tried(column), 3)], None
         else:
             at, value = max(right.at, stored.at + 1), stored.value

@@ -8,7 +8,7 @@ who has counted records below that end only.
 Anybody may answer a tweet, so all of ``new-tweets`` is read: once for the children, and once more
 for what became of them.
 
-Bounded by: the records of one tweet and its children (``targets.RECORDS_MAX``).
+Bounded by: the records of one tweet and its children (:mod:`infra.repair.log`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from events.slices import LogRecord, Record
+from events.slices import LogRecord
 from events.types import Event, TweetPosted
 from infra.demo.convergence import Offsets
 from infra.diff.keys import Key
 from infra.repair.cells import Row, Stored
+from infra.repair.chase import Registers
+from infra.repair.late import late_facts
+from infra.repair.log import KeyLog, Place, order
 from infra.repair.rows import Part
-from infra.repair.targets import Fact, KeyLog, Place
+from infra.repair.targets import Fact, sliced
 from projections.engagement import children, likes
 from projections.engagement.layout import COUNTS, KINDS, Family, Likes
 from projections.engagement.lists import rows_of
@@ -49,6 +52,7 @@ class Counts:
     def __init__(self, tweet_id: int) -> None:
         self._tweet = tweet_id
         self._known: set[tuple[int, int]] = set()
+        self._log: KeyLog | None = None
         self.words = f"counts {tweet_id}"
         self.questions: Sequence[tuple[str, Key]] = (
             ("counts", tweet_id),
@@ -61,6 +65,7 @@ class Counts:
 
     async def records(self, log: KeyLog, ends: Offsets) -> list[LogRecord]:
         """See :class:`infra.repair.targets.Target`."""
+        self._log = log
         liked = await log.read(log.places("engagements", [self._tweet]), ends, self._is_engaged)
         everywhere = log.every("new-tweets")
         posts = await log.read(everywhere, ends, self._is_child)
@@ -82,7 +87,7 @@ class Counts:
         new = await log.read(self.places(log), ends, speaks, start)
         if any(self._is_child(record.event) for record in new):
             return await self.records(log, ends)  # it may have been deleted before it was posted
-        return sorted(records + new, key=lambda record: record[:3])
+        return sorted(records + new, key=order)
 
     def _is_said(self, event: Event) -> bool:
         child = (getattr(event, "tweet_id", None), getattr(event, "user_id", None))
@@ -96,7 +101,10 @@ class Counts:
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Iterator[Fact]:
         """See :class:`infra.repair.targets.Target`."""
-        for place, of_place in groupby(records, key=lambda record: (record.topic, record[1])):
+        assert self._log is not None  # who read the records
+        yield from late_facts(self._log, records, self._tweet)
+        in_order = [record for record in records if not self._log.sent_back(record)]
+        for place, of_place in groupby(in_order, key=lambda record: (record.topic, record[1])):
             several = list(of_place)
             asked = sorted({ends[place], *self._positions(place, stored, ends[place])})
             if place[0] == "engagements":
@@ -115,11 +123,11 @@ class Counts:
     def _liked(self, records: Sequence[LogRecord]) -> Iterator[Fact]:
         last = {getattr(record.event, "user_id", None): record for record in records}
         for record in records:
-            for write in rows_of(gather([_record(record)])):
+            for write in rows_of(gather([sliced(record)])):
                 # Of several likes of one user in one slice the last alone gets a row in the lists.
                 is_listed = "{likes}" not in write[0]
                 user = getattr(record.event, "user_id", None)
-                yield (None if is_listed and last[user] is not record else record), write
+                yield ([] if is_listed and last[user] is not record else [record]), write
 
     def _likes_registers(
         self, place: Place, records: Sequence[LogRecord], asked: Sequence[int]
@@ -128,11 +136,11 @@ class Counts:
         left = list(asked)
         for record in records:
             while left and left[0] <= record.offset:
-                yield None, self._likes_at(place, register, left.pop(0))
-            register = recount(register, [_record(record)], likers)
-            yield record, self._likes_at(place, register, register.position)
+                yield [], self._likes_at(place, register, left.pop(0))
+            register = recount(register, [sliced(record)], likers)
+            yield [record], self._likes_at(place, register, register.position)
         for position in left:
-            yield None, self._likes_at(place, register, position)
+            yield [], self._likes_at(place, register, position)
 
     def _likes_at(
         self, place: Place, register: Likes, position: int
@@ -143,12 +151,12 @@ class Counts:
     def _children(self, records: Sequence[LogRecord]) -> Iterator[Fact]:
         state: dict[Child, Referral] = {}
         for place_of in records:
-            record = _record(place_of)
+            record = sliced(place_of)
             child = child_of(record)
             if child is not None:
                 before = state.get(child, UNKNOWN)
                 for write in children.child_rows({child: before}, [record]):
-                    yield place_of, write
+                    yield [place_of], write
                 state[child] = advance(before, record)
 
     def _family_registers(
@@ -157,34 +165,50 @@ class Counts:
         by_offset = {record.offset: record for record in records}
         family = Family()
         left = list(asked)
-        for change in replay({}, map(_record, records)):
+        for change in replay({}, map(sliced, records)):
             if change.parent_id != self._tweet:
                 continue
             while left and left[0] <= change.offset:
-                yield from self._family_at(place, family, left.pop(0), None)
+                yield from self._family_at(place, family, left.pop(0), [])
             family = retally({self._tweet: family}, [change])[self._tweet]
-            yield from self._family_at(place, family, family.position, by_offset[change.offset])
+            yield from self._family_at(place, family, family.position, [by_offset[change.offset]])
         for position in left:
-            yield from self._family_at(place, family, position, None)
+            yield from self._family_at(place, family, position, [])
 
     def _family_at(
-        self, place: Place, family: Family, position: int, record: LogRecord | None
+        self, place: Place, family: Family, position: int, because: Sequence[LogRecord]
     ) -> Iterator[Fact]:
         if family.position:  # a partition without a child of the tweet keeps no register of it
             at = Family(position, family.counts)
-            yield record, children.register_rows(_source(place), {self._tweet: at})[0]
+            yield because, children.register_rows(_source(place), {self._tweet: at})[0]
+
+    def outrun(self, wrong: Iterable[Row]) -> set[Place]:
+        """Returns the partitions whose registers are among rows."""
+        sources = {row[1][1] for row in wrong if row[0] == "tallies"}
+        places = {(topic, int(n)) for topic, _, n in (one.rpartition("/") for one in sources) if n}
+        return {place for place in places if place[0] in self.topics}
+
+    def registers(self, place: Place, records: Sequence[LogRecord]) -> Registers:
+        """Returns the registers of a partition as of some records."""
+        assert self._log is not None  # who read the records
+        found = Registers(self._tweet, place)
+        found.add([r for r in records if r[:2] == place and not self._log.sent_back(r)])
+        return found
 
     def owns(self, row: Row) -> bool:
         """See :class:`infra.repair.targets.Target`: children of other tweets are not its own."""
-        return row[0] not in ("children", "tallies") or row[1][0] == self._tweet
+        of_one = ("children", "tallies", "redriven_children")
+        return row[0] not in of_one or row[1][0] == self._tweet
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`infra.repair.targets.Target`."""
         by_tweet = [
-            Part(table, (("tweet_id", self._tweet),)) for table in ("tallies", "likes", "liked_by")
+            Part(table, (("tweet_id", self._tweet),))
+            for table in ("tallies", "likes", "liked_by", "redriven_likers")
         ]
+        by_parent = Part("redriven_children", (("parent_id", self._tweet),))
         by_kind = [Part("children", (("parent_id", self._tweet), ("kind", kind))) for kind in KINDS]
-        return [*by_tweet, *by_kind, *_mirrored(rows)]
+        return [*by_tweet, *by_kind, by_parent, *_mirrored(rows)]
 
     def also(self, stored: Stored) -> list[Part]:
         """See :class:`infra.repair.targets.Target`: the same facts where they are kept again."""
@@ -201,6 +225,7 @@ def _mirrored(rows: Iterable[Row]) -> list[Part]:
     names = {
         "likes_of": ("user_id", "event_id", "tweet_id"),
         "referrals": ("tweet_id", "author_id"),
+        "redriven_sources": ("source",),
     }
     wanted = dict.fromkeys(row for row in rows if row[0] in names)
     return [Part(table, tuple(zip(names[table], key, strict=True))) for table, key in wanted]
@@ -212,7 +237,3 @@ def _of(stored: Stored, table: str) -> list[Row]:
 
 def _source(place: Place) -> str:
     return f"{place[0]}/{place[1]}"
-
-
-def _record(record: LogRecord) -> Record:
-    return Record(record.offset, 0, record.event)

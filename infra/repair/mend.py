@@ -13,8 +13,8 @@ Then the rows are written, and only then the cache entries forgotten, in the ord
 keeps; before that as well, so that a hot tweet is not counted on from a wrong entry meanwhile. A
 slice that was being applied meanwhile may have read what was wrong and have written what follows
 from it, so the key is looked at again once the unit has applied everything that was in the log when
-it was repaired, until a look finds nothing. At the end readers must be shown from the caches what
-the store holds.
+it was repaired, until a look finds nothing; a worker whose every slice speaks of the key is chased
+(:mod:`infra.repair.chase`). At the end readers must be shown from the caches what the store holds.
 
 No lock is taken and no worker is stopped: a write of ours that is late is an upsert with a
 timestamp of its own like any other.
@@ -25,7 +25,7 @@ Bounded by: ``LOOKS_MAX`` looks, ``WAIT_S`` for the worker after each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -33,20 +33,29 @@ import msgspec
 from events.slices import LogRecord
 from infra import compose
 from infra.compose import Engines
-from infra.demo.convergence import Offsets
+from infra.demo.convergence import Offsets, open_view
 from infra.diff.explain import Records
 from infra.diff.looks import Looker
 from infra.diff.sides import GenerationSide, topics_of
 from infra.diff.views import KINDS_OF_UNIT
 from infra.repair.cells import Change, Expected, Row, Stored, Tries, Written, changes, written
-from infra.repair.rows import Rows, TooMuch
-from infra.repair.targets import KeyLog, Target
+from infra.repair.chase import chase
+from infra.repair.counts import Counts
+from infra.repair.log import KeyLog
+from infra.repair.rows import Rows
+from infra.repair.targets import Target
 from projections.unit import StoredUnit
 
 LOOKS_MAX = 20
 WAIT_S = 30.0
 AROUND = (b"", b":lease", b":sources", b":likers")
 """What stands beside a cache entry, and goes with it."""
+
+TOLD_MAX = 5
+"""Changes that are told before they are made; the rest is told as a number."""
+
+Tell = Callable[[str], Awaitable[object]]
+"""Told in words what will be written, once, before the first of it is."""
 
 
 class Outcome(msgspec.Struct):
@@ -85,18 +94,27 @@ class Mender:
         beside: Engines whose other units are read to show what readers see.
         view: Their log.
         unit: The unit.
+        tell: Where a repair that writes is told; what raises there keeps it from writing.
         wait_s: How long the worker may take to get past a repair.
     """
 
     def __init__(
-        self, on: Engines, beside: Engines, view: Records, unit: str, *, wait_s: float = WAIT_S
+        self,
+        on: Engines,
+        beside: Engines,
+        view: Records,
+        unit: str,
+        *,
+        tell: Tell,
+        wait_s: float = WAIT_S,
     ) -> None:
         made = compose.UNITS[unit](on)
         assert isinstance(made, StoredUnit)
         self._on = on
         self._keys = on.keys(unit)
         self._rows = Rows(on, on.store_of(unit), made.tables)
-        self._log = KeyLog(on, view)
+        self._log = KeyLog(on, view, unit)
+        self._tell = tell
         self._wait_s = wait_s
         self._records: list[LogRecord] = []
         self._upto: Offsets = {}
@@ -107,6 +125,8 @@ class Mender:
 
     async def mend(self, target: Target, *, is_dry: bool = False) -> Outcome:
         """Repairs a key, or says what it would repair.
+
+        A key that is right is left alone: nothing is written, nothing forgotten, nothing told.
 
         Raises:
             TooMuch: the key has more to it than a repair takes in.
@@ -120,10 +140,12 @@ class Mender:
             stored, wrong = await self._look(target, tries)
             told = [change.words() for change in wrong]
             outcome.changes += [words for words in told if words not in outcome.changes]
-            if is_dry:
+            if is_dry or not outcome.was_wrong:
                 return outcome
             if attempt and not wrong:
                 break
+            if not attempt:
+                await self._tell(_summary(outcome))
             outcome.problems = told if attempt == LOOKS_MAX - 1 else []
             if wrong:
                 await self._forget(target, stored)  # what follows is counted from the store
@@ -131,8 +153,8 @@ class Mender:
             for change in wrong:
                 tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
             await self._forget(target, stored)
-            if not (wrong or outcome.caches):
-                return outcome
+            if attempt and isinstance(target, Counts):
+                await self._chase(target, stored, wrong)
             if not await self._shown.reach(await self._ends(), self._wait_s):
                 outcome.problems = ["no worker has caught up since, so it was not looked at again"]
                 return outcome
@@ -152,32 +174,44 @@ class Mender:
         await self._read(target)  # 4
         records, now = self._records, self._upto
         expected = Expected()
-        for record, write in target.facts(records, stored, now):
+        for because, write in target.facts(records, stored, now):
             one = self._written(write)
             if target.owns(one.row):
-                place = record[:2] if record is not None else None
-                is_durable = record is not None and record.offset < applied.get(record[:2], 0)
-                expected.add(one, is_durable, now[place] if place is not None else 0)
-        places = {record[:2] for record in records} or now.keys()
+                is_durable = bool(because) and all(
+                    self._log.is_applied(r, applied) for r in because
+                )
+                end = max((now[record[:2]] for record in because), default=0)
+                expected.add(one, is_durable, end)
+        places = {record[:2] for record in records} or {
+            place for place in now if place[0] in target.topics
+        }
         end = max(now[place] for place in places)
         return stored, changes(expected, stored, tries, end)  # 5
 
     async def _read(self, target: Target) -> None:
         """Takes in what the log says of the key up to where it ends now."""
         ends = await self._log.ends(target.topics)
-        if not self._upto:
-            decided = await self._log.decided(target.unit)
+        if await self._log.decided_anew(ends) or not self._upto:
             self._records = await target.records(self._log, ends)
-            places = target.places(self._log)
-            if any(place in places for place, _ in decided):
-                raise TooMuch(
-                    f"operators decided upon dead letters of {target.unit} in partitions that "
-                    f"speak of {target.words}, which a repair does not know to apply; rebuild the "
-                    f"unit: murmur replay {target.unit}"
-                )
         elif ends != self._upto:
             self._records = await target.extended(self._log, self._records, self._upto, ends)
         self._upto = ends
+
+    async def _chase(self, target: Counts, stored: Stored, wrong: Sequence[Change]) -> None:
+        """Stays with partitions whose worker has written on from a wrong register meanwhile."""
+        for place in target.outrun(change.row for change in wrong):
+            view = open_view(self._on)
+            try:
+                await chase(
+                    target.registers(place, self._records),
+                    self._upto[place],
+                    view,
+                    self._on.store_of(target.unit),
+                    self._rows,
+                    partial(self._forget, target, stored),
+                )
+            finally:
+                view.close()
 
     def _written(self, write: tuple[str, Sequence[object]]) -> Written:
         return written(write, self._rows.keys)
@@ -200,3 +234,9 @@ class Mender:
             for one in settled.different
             for field in one.fields[:8]
         ]
+
+
+def _summary(outcome: Outcome) -> str:
+    found = [*outcome.changes, *outcome.caches]
+    more = f"; {len(found) - TOLD_MAX} more" if len(found) > TOLD_MAX else ""
+    return f"{outcome.target}: {'; '.join(found[:TOLD_MAX])}{more}"

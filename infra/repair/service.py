@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from infra import compose
+from infra.audit import open_audit
 from infra.compose import Engines
 from infra.diff.explain import Records
 from infra.repair.counts import Counts
-from infra.repair.mend import WAIT_S, Mender, Outcome
+from infra.repair.mend import WAIT_S, Mender, Outcome, Tell
 from infra.repair.targets import Account, Bookmarks, List, Target, Tweet, Username
 from infra.repair.ties import Graph, Posted
 
@@ -16,7 +17,7 @@ from infra.repair.ties import Graph, Posted
 async def repair(
     on: Engines, view: Records, what: str, key: str, *, is_dry: bool, wait_s: float = WAIT_S
 ) -> Sequence[Outcome]:
-    """Repairs what a word and a key name, in the generation in service.
+    """Repairs what a word and a key name, in the generation in service; the audit is told first.
 
     Args:
         on: Engines; their units' generations are those in service.
@@ -28,13 +29,22 @@ async def repair(
 
     Raises:
         TooMuch: the key has more to it than a repair takes in.
-        RetryableError, BrokerUnreachable: an engine is away; repeat it.
+        RetryableError, EventsError: an engine is away; repeat it.
     """
     outcomes: list[Outcome] = []
     async for target in targets(on, what, key):
-        mender = Mender(on, on, view, target.unit, wait_s=wait_s)
+        tell = _told(on, target.unit)
+        mender = Mender(on, on, view, target.unit, tell=tell, wait_s=wait_s)
         outcomes.append(await mender.mend(target, is_dry=is_dry))
     return outcomes
+
+
+def _told(on: Engines, unit: str) -> Tell:
+    async def tell(words: str) -> None:
+        async with open_audit(on) as audit:
+            await audit("repair", unit=unit, generation=on.generation(unit), detail=words)
+
+    return tell
 
 
 async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:

@@ -10,7 +10,7 @@ A target names
 Those of timelines are in :mod:`infra.repair.ties`; counts are made of more than rows, and have a
 module of their own (:mod:`infra.repair.counts`).
 
-Bounded by: ``RECORDS_MAX`` records of one key, held until it is repaired.
+Bounded by: the records of one key (:mod:`infra.repair.log`), held until it is repaired.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
-from events.partitioner import partition_of
 from events.slices import LogRecord, Record
-from events.types import Event, LetterDiscarded, RedriveRequested, TweetPosted
-from infra.compose import Engines
+from events.types import Event, TweetPosted
 from infra.demo.convergence import Offsets
-from infra.diff.explain import Records
 from infra.diff.keys import Key
 from infra.repair.cells import Row, Stored, Write
-from infra.repair.rows import Part, TooMuch
+from infra.repair.log import KeyLog, Place, order
+from infra.repair.rows import Part
 from projections.accounts import layout as accounts
 from projections.accounts.unit import rows_of as account_rows
 from projections.accounts.usernames import name_rows
@@ -35,85 +33,10 @@ from projections.collections.unit import rows_of as collection_rows
 from projections.tweets.layout import TWEET
 from projections.tweets.unit import rows_of as tweet_rows
 
-RECORDS_MAX = 1_000_000
-
-Place = tuple[str, int]
-Fact: TypeAlias = tuple["LogRecord | None", Write]
-"""What a record writes; without a record, what may have been written and need not."""
+Fact: TypeAlias = tuple[Sequence[LogRecord], Write]
+"""What is written once these records are applied; without any, what may be written and need not."""
 
 Facts: TypeAlias = Iterable[Fact]
-
-
-class KeyLog:
-    """The log, as far as it speaks of one key.
-
-    Args:
-        on: Engines, for the number of partitions.
-        view: Their log.
-    """
-
-    def __init__(self, on: Engines, view: Records) -> None:
-        self._topics = on.topics
-        self._view = view
-
-    def places(self, topic: str, keys: Iterable[object]) -> set[Place]:
-        """Returns the partitions of keys."""
-        count = self._topics.partitions(topic)
-        return {(topic, partition_of(str(key).encode(), count)) for key in keys}
-
-    def every(self, topic: str) -> set[Place]:
-        """Returns all partitions of a topic."""
-        return {(topic, number) for number in range(self._topics.partitions(topic))}
-
-    async def decided(
-        self, unit: str
-    ) -> dict[tuple[Place, int], RedriveRequested | LetterDiscarded]:
-        """Returns what operators decided of a unit's dead letters, by partition and offset.
-
-        Of several decisions about one record the first with the highest attempt counts.
-        """
-        found: dict[tuple[Place, int], RedriveRequested | LetterDiscarded] = {}
-        async for record in self._view.records({}, await self.ends(["redrive"])):
-            event = record.event
-            if isinstance(event, RedriveRequested | LetterDiscarded) and event.unit == unit:
-                key = (event.topic, event.partition), event.offset
-                if key not in found or event.attempt > found[key].attempt:
-                    found[key] = event
-        return found
-
-    async def ends(self, topics: Iterable[str]) -> Offsets:
-        """Returns where topics end now."""
-        return await self._view.ends(set(topics))
-
-    async def read(
-        self,
-        places: Iterable[Place],
-        ends: Offsets,
-        speaks: Callable[[Event], bool],
-        start: Offsets | None = None,
-    ) -> list[LogRecord]:
-        """Returns what partitions say of a key below ends, each partition in order.
-
-        Args:
-            places: The partitions.
-            ends: Where to end.
-            speaks: Which events are about the key.
-            start: Where to begin; None for the beginning.
-
-        Raises:
-            TooMuch: it is more than a repair takes in.
-        """
-        upto = {place: ends[place] for place in places}
-        found: list[LogRecord] = []
-        async for record in self._view.records(start or {}, upto):
-            if speaks(record.event):
-                found.append(record)
-                if len(found) > RECORDS_MAX:
-                    raise TooMuch(
-                        f"the log has more than {RECORDS_MAX} records of this key; rebuild the "
-                        f"unit: murmur replay"
-                    )
-        return sorted(found, key=_order)
 
 
 class Target(Protocol):
@@ -208,7 +131,7 @@ class Keyed:
     ) -> list[LogRecord]:
         """See :class:`Target`."""
         return sorted(
-            records + await log.read(self.places(log), ends, self.speaks, start), key=_order
+            records + await log.read(self.places(log), ends, self.speaks, start), key=order
         )
 
     def owns(self, row: Row) -> bool:
@@ -218,10 +141,6 @@ class Keyed:
     def also(self, stored: Stored) -> list[Part]:
         """See :class:`Target`."""
         return []
-
-
-def _order(record: LogRecord) -> tuple[str, int, int]:
-    return record[:3]
 
 
 def sliced(record: LogRecord) -> Record:
@@ -241,7 +160,7 @@ class Account(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in account_rows(sliced(one)))
+        return (([one], write) for one in records for write in account_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -268,7 +187,7 @@ class Username(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in name_rows(sliced(one)))
+        return (([one], write) for one in records for write in name_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -316,7 +235,7 @@ class Tweet(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in tweet_rows([sliced(one)]))
+        return (([one], write) for one in records for write in tweet_rows([sliced(one)]))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`; of mentions those that the log gives, for others are not shown."""
@@ -345,7 +264,7 @@ class Bookmarks(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in collection_rows(sliced(one)))
+        return (([one], write) for one in records for write in collection_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -372,7 +291,7 @@ class List(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in collection_rows(sliced(one)))
+        return (([one], write) for one in records for write in collection_rows(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""

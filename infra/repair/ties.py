@@ -11,8 +11,9 @@ from events.slices import LogRecord
 from events.types import Event
 from infra.demo.convergence import Offsets
 from infra.repair.cells import Row, Stored
+from infra.repair.log import KeyLog, Place
 from infra.repair.rows import Part
-from infra.repair.targets import Facts, Keyed, KeyLog, Place, sliced
+from infra.repair.targets import Facts, Keyed, sliced
 from projections.timelines import authors, graph
 from projections.timelines.layout import CELEBRITY, FOLLOWERS, HOME
 
@@ -41,7 +42,7 @@ class Graph(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in graph.facts(sliced(one)))
+        return (([one], write) for one in records for write in graph.facts(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""
@@ -92,7 +93,7 @@ class Posted(Keyed):
 
     def facts(self, records: Sequence[LogRecord], stored: Stored, ends: Offsets) -> Facts:
         """See :class:`Target`."""
-        return ((one, write) for one in records for write in authors.facts(sliced(one)))
+        return (([one], write) for one in records for write in authors.facts(sliced(one)))
 
     def parts(self, rows: Iterable[Row]) -> list[Part]:
         """See :class:`Target`."""

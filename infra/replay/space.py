@@ -4,13 +4,15 @@ Redis is asked key by key, a sample of them weighed; the store is asked for what
 disk, where it can say (Cassandra's virtual table; ScyllaDB has none). Room on the store's disks is
 known of the local stack only.
 
-Bounded by: ``KEYS_MAX`` keys looked at and ``WEIGHED_MAX`` weighed; what is over is extrapolated.
+Bounded by: ``KEYS_MAX`` keys looked at in one scan for all generations that are asked for, and
+``WEIGHED_MAX`` of each weighed; what is over is extrapolated.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from os.path import commonprefix
 
 import msgspec
 from cassandra import InvalidRequest
@@ -39,6 +41,10 @@ DISK_BYTES_MIN = 256 << 20
 _DISK = "SELECT keyspace_name, table_name, mebibytes FROM system_views.disk_usage"
 
 
+Owner = tuple[str, str]
+"""A unit and the name of a generation of it."""
+
+
 class Space(msgspec.Struct, frozen=True):
     """What a generation takes.
 
@@ -55,15 +61,20 @@ class Space(msgspec.Struct, frozen=True):
 
 async def keys_of(on: Engines, unit: str) -> AsyncIterator[list[bytes]]:
     """Yields the keys of a unit's generation, positions among them; some may come twice."""
-    generation = on.generation(unit)
+    names = _names(on, unit)
+    async for keys in on.bus.scan(f"{on.generation(unit)}:*"):
+        yield [key for key in keys if key.split(b":", 2)[1] in names]
+
+
+def _names(on: Engines, unit: str) -> set[bytes]:
+    """Returns what the keys of a unit are called after their generation."""
     scope = on.settings.topic_prefix
     names: set[bytes] = set()
     for name, make in compose.UNITS.items():
         if state_of(name) == unit:
             names |= {kind.encode() for kind in make(on).kinds}
             names |= {f"{scope}{name}".encode(), f"{{{scope}{name}-tiers}}".encode()}
-    async for keys in on.bus.scan(f"{generation}:*"):
-        yield [key for key in keys if key.split(b":", 2)[1] in names]
+    return names
 
 
 async def space(on: Engines, unit: str) -> Space:
@@ -72,32 +83,85 @@ async def space(on: Engines, unit: str) -> Space:
     Raises:
         RetryableError: an engine is away.
     """
-    keys = weighed = weight = 0
-    async for found in keys_of(on, unit):
-        keys += len(found)
-        sample = found[: min(WEIGHED_EACH, WEIGHED_MAX - weighed)]
-        replies = await on.bus.calls_strict([("MEMORY", "USAGE", key) for key in sample])
-        weight += sum(int(reply) for reply in replies if reply is not None)
-        weighed += sum(reply is not None for reply in replies)
-        if keys >= KEYS_MAX:
+    one = (unit, on.generation(unit))
+    return (await spaces(on, [one]))[one]
+
+
+async def spaces(on: Engines, wanted: Iterable[Owner]) -> dict[Owner, Space]:
+    """Returns what generations take, by unit and generation; Redis is scanned once for all.
+
+    Raises:
+        RetryableError: an engine is away.
+    """
+    weights = {one: _Weight() for one in wanted}
+    named = {unit: _names(on, unit) for unit in {unit for unit, _ in weights}}
+    owners = {
+        (generation.encode(), name): (unit, generation)
+        for unit, generation in weights
+        for name in named[unit]
+    }
+    # Character by character is what is wanted: a pattern of Redis that all of them match.
+    beginning = commonprefix([generation for _, generation in weights])  # noqa: RUF071
+    looked = 0
+    share = 1.0
+    async for keys in on.bus.scan(f"{beginning}*:*"):
+        looked += len(keys)
+        by_owner: dict[Owner, list[bytes]] = {}
+        for key in keys:
+            generation, _, rest = key.partition(b":")
+            owner = owners.get((generation, rest.partition(b":")[0]))
+            if owner is not None:
+                by_owner.setdefault(owner, []).append(key)
+        for owner, found in by_owner.items():
+            await weights[owner].add(on, found)
+        if looked >= KEYS_MAX:
             total = sum(int(size) for size in await on.bus.ask_each("DBSIZE"))
-            keys = max(keys, total)
+            share = max(1.0, total / looked)
             break
-    return Space(keys, keys * weight // max(1, weighed), await _on_disk(on, unit))
+    disk = await _on_disk(on)
+    return {one: _space(on, one, weight, share, disk) for one, weight in weights.items()}
 
 
-async def _on_disk(on: Engines, unit: str) -> int | None:
+class _Weight:
+    """Keys of one generation that were seen, and what a sample of them weighs."""
+
+    def __init__(self) -> None:
+        self.keys = 0
+        self.weighed = 0
+        self.bytes = 0
+
+    async def add(self, on: Engines, found: Sequence[bytes]) -> None:
+        self.keys += len(found)
+        sample = found[: min(WEIGHED_EACH, WEIGHED_MAX - self.weighed)]
+        replies = await on.bus.calls_strict([("MEMORY", "USAGE", key) for key in sample])
+        self.bytes += sum(int(reply) for reply in replies if reply is not None)
+        self.weighed += sum(reply is not None for reply in replies)
+
+
+def _space(
+    on: Engines, one: Owner, weight: _Weight, share: float, disk: Mapping[str, int] | None
+) -> Space:
+    unit, generation = one
+    keys = int(weight.keys * share)
+    size = keys * weight.bytes // max(1, weight.weighed)
+    if disk is None:
+        return Space(keys, size, None)
+    tables = (f"{name}_{generation}" for name in compose.UNITS[unit](on).tables)
+    return Space(keys, size, sum(disk.get(table, 0) for table in tables))
+
+
+async def _on_disk(on: Engines) -> dict[str, int] | None:
+    """Returns the bytes of every table of the keyspace; None where the store cannot say."""
     statements = Statements(on.session, on.settings.keyspace)
     try:
         rows = await statements.run(_DISK)
     except (StoreUnavailable, InvalidRequest):
         return None
-    tables = {f"{name}_{on.generation(unit)}" for name in compose.UNITS[unit](on).tables}
-    return sum(
-        int(row["mebibytes"]) << 20
+    return {
+        row["table_name"]: int(row["mebibytes"]) << 20
         for row in rows
-        if row["keyspace_name"] == on.settings.keyspace and row["table_name"] in tables
-    )
+        if row["keyspace_name"] == on.settings.keyspace
+    }
 
 
 async def shortage(on: Engines, needed: Space) -> str | None:

@@ -317,6 +317,9 @@ class Launcher:
         if status != 0:
             words = process.telling_line(process.last_lines(log, LAST_LINES, log_start))
             raise StackError(f"the engines run, but could not be prepared: {words}")
+        for line in process.last_lines(log, LAST_LINES, log_start):
+            if line.startswith("topic "):  # a topic's options were set right, or have to be
+                self._reporter.engine("kafka", self._state.engines["kafka"].phase, line)
 
     # --- watching ---
 

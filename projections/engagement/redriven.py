@@ -162,6 +162,59 @@ def referred(row: Row) -> Referred:
     )
 
 
+def _mark(tweet: int) -> Write:
+    return _MARK, (tweet, MARK, ALWAYS)
+
+
+def views_row(tweet: int, source: str, position: int, views: int) -> Write:
+    """Returns the register of a tweet's views in a partition of ``redrive``."""
+    return _VIEWED, (position, position, views, tweet, source)
+
+
+def engaged_rows(record: Record) -> list[Write]:
+    """Returns the facts of a redriven record of ``engagements``, but for views, and the mark."""
+    event, at = record.event, latest(record.offset)
+    match event:
+        case TweetLiked(tweet_id=tweet, user_id=user):
+            like = event.event_id
+        case TweetUnliked(tweet_id=tweet, user_id=user):
+            like = 0
+        case TweetViewed(tweet_id=tweet):
+            return [_mark(tweet)]
+        case _:
+            return []
+    rows: list[Write] = [
+        (_LIKE, (at, like, tweet, user)),
+        (_LIKER, (tweet, user, ALWAYS)),
+        _mark(tweet),
+    ]
+    if like:
+        rows.append((LIKED_BY, (tweet, like, user, at)))
+        rows.append((LIKES_OF, (user, like, tweet, at)))
+    return rows
+
+
+def referred_rows(record: Record, child: Child, origin: str) -> list[Write]:
+    """Returns the facts of a redriven record of ``new-tweets`` that is about a child."""
+    fact: Write = (_DELETED, (latest(record.offset), *child))
+    if isinstance(record.event, TweetPosted):
+        fact = (_POSTED, (first(record.offset), *parents_of(record.event), *child))
+    return [(_SOURCE, (origin, ALWAYS)), fact]
+
+
+def parent_rows(one: Referred) -> list[Write]:
+    """Returns what marks the parents of a child that redrives said anything of, and lists it."""
+    listed = {(k, p) for k, p in zip(KINDS, one.parents, strict=True) if p}
+    rows: list[Write] = []
+    for kind, parent in one.every:
+        rows.append((_CHILD_OF, (parent, *one.child, ALWAYS)))
+        rows.append(_mark(parent))
+        rows.append((_LISTED, (parent, kind, *one.child, ALWAYS)))
+        if one.deleted or (kind, parent) not in listed:
+            rows.append((_UNLISTED, (final(0), parent, kind, *one.child)))
+    return rows
+
+
 class Redriven:
     """Writes and reads what redrives say."""
 
@@ -194,40 +247,25 @@ class Redriven:
         ]
 
     async def _engaged(self, record: Record, source: str, end: int) -> set[int]:
-        event, at = record.event, latest(record.offset)
-        rows: list[Write] = []
-        match event:
+        match record.event:
             case TweetViewed(tweet_id=tweet):
                 found = await self._store.execute(_VIEWS, (tweet, source))
                 position, views = found[0] if found else (0, 0)
                 if position >= end:  # applied before
                     end, views = position, views - 1
-                rows.append((_VIEWED, (end, end, views + 1, tweet, source)))
-            case (
-                TweetLiked(tweet_id=tweet, user_id=user)
-                | TweetUnliked(tweet_id=tweet, user_id=user)
-            ):
-                like = event.event_id if isinstance(event, TweetLiked) else 0
-                rows.append((_LIKE, (at, like, tweet, user)))
-                rows.append((_LIKER, (tweet, user, ALWAYS)))
-                if like:
-                    rows.append((LIKED_BY, (tweet, like, user, at)))
-                    rows.append((LIKES_OF, (user, like, tweet, at)))
+                rows = [views_row(tweet, source, end, views + 1), _mark(tweet)]
+            case TweetLiked(tweet_id=tweet) | TweetUnliked(tweet_id=tweet):
+                rows = engaged_rows(record)
             case _:
                 return set()
-        await self._store.write([*rows, (_MARK, (tweet, MARK, ALWAYS))])
+        await self._store.write(rows)
         return {tweet}
 
     async def _referred(self, record: Record, origin: str) -> set[int]:
         child = child_of(record)
         if child is None:
             return set()
-        if isinstance(record.event, TweetPosted):
-            parents = parents_of(record.event)
-            fact: Write = (_POSTED, (first(record.offset), *parents, *child))
-        else:
-            fact = (_DELETED, (latest(record.offset), *child))
-        await self._store.write([(_SOURCE, (origin, ALWAYS)), fact])
+        await self._store.write(referred_rows(record, child, origin))
         return await self.mend([child])
 
     async def late(self, source: str, records: Iterable[Record]) -> set[int]:
@@ -248,14 +286,8 @@ class Redriven:
         for one in found:
             if one.child not in wanted:
                 continue
-            listed = {(k, p) for k, p in zip(KINDS, one.parents, strict=True) if p}
-            for kind, parent in one.every:
-                rows.append((_CHILD_OF, (parent, *one.child, ALWAYS)))
-                rows.append((_MARK, (parent, MARK, ALWAYS)))
-                rows.append((_LISTED, (parent, kind, *one.child, ALWAYS)))
-                if one.deleted or (kind, parent) not in listed:
-                    rows.append((_UNLISTED, (final(0), parent, kind, *one.child)))
-                stale.add(parent)
+            rows += parent_rows(one)
+            stale |= {parent for _, parent in one.every}
         await self._store.write(rows)
         return stale
 

@@ -55,13 +55,40 @@ async def test_another_partition_count_is_refused(settings: Settings) -> None:
 
 
 async def test_other_differences_are_told_and_left(settings: Settings) -> None:
-    await make(settings, "users", 2, {"retention.ms": "1000", "retention.bytes": "-1"})
+    await make(settings, "users", 2, {"message.timestamp.type": "CreateTime"})
+    await make(settings, "fan-out", 4, {"retention.ms": "1000"})
     admin = Admin(settings.kafka_bootstrap, Topics(settings.topic_prefix, "local"))
     for _ in range(2):
-        found = (await admin.ensure_topics()).differences
-        assert ("users", "retention.ms", "-1", "1000") in [
-            (each.topic, each.option, each.expected, each.actual) for each in found
+        found = await admin.ensure_topics()
+        assert [(each.topic, each.option, each.actual) for each in found.differences] == [
+            ("users", "message.timestamp.type", "CreateTime"),
+            ("fan-out", "retention.ms", "1000"),
         ]
+        assert found.told == []
+
+
+async def test_a_topic_that_lets_go_of_what_is_kept_for_ever_is_told_and_set_right(
+    settings: Settings,
+) -> None:
+    month = str(30 * 86_400_000)
+    await make(settings, "redrive", 1, {"retention.ms": month, "retention.bytes": "1000"})
+    await make(settings, "dead-letters", 1, {"retention.ms": month})
+    await make(settings, "users", 2, {"cleanup.policy": "compact"})
+    admin = Admin(settings.kafka_bootstrap, Topics(settings.topic_prefix, "local"))
+    losing = await admin.losing()
+    letters = next(line for line in losing if line.startswith("topic dead-letters"))
+    assert f"retention.ms is {month}, topics.yaml says -1" in letters
+    assert f"--entity-name {settings.topic_prefix}dead-letters" in letters
+    assert "--add-config retention.ms=-1" in letters
+
+    told = (await admin.ensure_topics()).told
+    assert {line.split(";")[0] for line in told} == {line.split(": records")[0] for line in losing}
+    assert all(line.endswith("it was set right") for line in told)
+    starts = [" ".join(line.split()[1:3]) for line in told]
+    assert {"redrive: retention.ms", "redrive: retention.bytes"} <= set(starts)
+    assert {"dead-letters: retention.ms", "users: cleanup.policy"} <= set(starts)
+    assert await admin.losing() == []
+    assert (await admin.ensure_topics()).told == []
 
 
 async def test_what_does_not_exist_and_who_does_not_answer(settings: Settings) -> None:

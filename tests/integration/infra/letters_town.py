@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.queries.home import HomeTimelines
 from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import Lag, LogView, open_view
+from infra.diff.oracle import UNIT_OF
 from infra.letters.desk import Desk, Reading
 from infra.prepare import prepare_on
 from infra.settings import Settings
@@ -30,16 +31,6 @@ from tests.oracle_redrive import meant
 
 LAG_S_MAX = 60.0
 UNITS = ("accounts", "tweets", "timelines", "engagement", "collections")
-UNIT_OF = {
-    "users": "accounts",
-    "usernames": "accounts",
-    "new-tweets": "tweets",
-    "social-graph": "timelines",
-    "engagements": "engagement",
-    "lists": "collections",
-    "bookmarks": "collections",
-}
-"""Of each topic a unit that reads it."""
 UNKNOWN_SCHEMA = b"\0\x7f\xff\xff\xff"
 
 
@@ -72,9 +63,9 @@ class Town:
         """Appends bytes where an event was meant."""
         return await self.log.append_raw(topic_of(event), key_of(event), value, [])
 
-    async def settled(self, on: Engines | None = None) -> None:
+    async def settled(self, on: Engines | None = None, units: Sequence[str] = UNITS) -> None:
         """Waits until every unit has applied everything, and reads the letters."""
-        await Lag(on or self.on, self.view, UNITS).until_zero(LAG_S_MAX)
+        await Lag(on or self.on, self.view, units).until_zero(LAG_S_MAX)
         await self.reading.refresh()
 
     async def states(self) -> dict[str, State]:
@@ -111,8 +102,8 @@ class Town:
 
 
 @asynccontextmanager
-async def workers(on: Engines) -> AsyncIterator[None]:
-    """Feeds every unit of a generation."""
+async def workers(on: Engines, units: Sequence[str] = UNITS) -> AsyncIterator[None]:
+    """Feeds units of a generation: every one that there is."""
     stop = asyncio.Event()
     tasks = [
         asyncio.create_task(
@@ -129,14 +120,14 @@ async def workers(on: Engines) -> AsyncIterator[None]:
                 registry=CollectorRegistry(),
             )
         )
-        for unit in UNITS
+        for unit in units
     ]
     try:
         yield
     finally:
         stop.set()
         codes = await asyncio.gather(*tasks)
-    assert codes == [0] * len(UNITS)
+    assert codes == [0] * len(units)
 
 
 @asynccontextmanager

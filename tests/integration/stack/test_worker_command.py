@@ -38,8 +38,13 @@ class Cli:
         }
 
     def run(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        return self.module("infra.cli.main", *arguments, given=given)
+
+    def module(
+        self, name: str, *arguments: str, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self._argv, *arguments],
+            [sys.executable, "-m", name, *arguments],
             input=given,
             env=self._env,
             capture_output=True,

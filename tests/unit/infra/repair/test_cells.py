@@ -8,7 +8,7 @@ import pytest
 
 from events.slices import Record
 from events.types import Event, ListCreated, ListDeleted, UserBlocked, UserErased
-from infra.repair.cells import ROW, Cell, Change, Expected, Written, changes, written
+from infra.repair.cells import ROW, Cell, Change, Expected, Row, Written, changes, written
 from projections.accounts.unit import rows_of as account_rows
 from projections.collections.unit import rows_of as list_rows
 from projections.timelines.graph import facts
@@ -138,3 +138,61 @@ def test_a_timestamp_that_is_read_for_its_offset_keeps_it() -> None:
     assert changes(log, {row: {"created_at": Cell(5, change.at)}}, {}, END) == []
     (change,) = changes(log, {row: {"created_at": Cell(6, latest(20))}}, {}, END)
     assert change.is_hopeless
+
+
+@pytest.mark.parametrize(("one", "other", "winner"), [(4, 9, "redriven_id"), (9, 4, "event_id")])
+def test_of_two_rivals_the_later_still_has_the_higher_timestamp_afterwards(
+    one: int, other: int, winner: str
+) -> None:
+    row = ("likes", (1, 2))
+    known = Expected()
+    for column, offset in (("event_id", one), ("redriven_id", other)):
+        known.add(Written(row, {column: offset}, latest(offset)), True)
+    wrong = 20  # the timestamp of what is wrong, above both
+    loser = {"event_id": "redriven_id", "redriven_id": "event_id"}[winner]
+    right = {column: Cell(at, latest(at)) for column, at in known_values(one, other).items()}
+    stored = {row: {**right, loser: Cell(77, wrong)}}
+    at = {change.column: change.at for change in changes(known, stored, {}, END)}
+    assert at[loser] > wrong
+    assert at[winner] > at[loser] or (winner == "event_id" and at[winner] == at[loser])
+    mended = {column: Cell(value, at[column]) for column, value in known_values(one, other).items()}
+    assert changes(known, {row: mended}, {}, END) == []
+
+
+def known_values(one: int, other: int) -> dict[str, int]:
+    return {"event_id": one, "redriven_id": other}
+
+
+REGISTER = ("tallies", (1, "engagements/0"))
+
+
+def registers(*positions: int) -> Expected:
+    """A register that counts a like at each position."""
+    known = Expected()
+    for likes, position in enumerate(positions, 1):
+        known.add(Written(REGISTER, {"position": position, "likes": likes}, position), True, END)
+    return known
+
+
+def test_a_register_is_right_or_wrong_by_its_own_position() -> None:
+    known = registers(3, 5, 9)
+    right = {"position": Cell(9, 9), "likes": Cell(3, 9)}
+    assert changes(known, {REGISTER: right}, {}, END) == []
+    raised = {"position": Cell(9, 12), "likes": Cell(3, 12)}
+    assert changes(known, {REGISTER: raised}, {}, END) == []
+    for wrong in (
+        {"position": Cell(9, 10), "likes": Cell(2, 10)},  # a number of another position
+        {"position": Cell(5, 10), "likes": Cell(2, 10)},  # of the past
+        {"position": Cell(9, 10)},
+    ):
+        made = changes(known, {REGISTER: wrong}, {}, END)
+        assert {(one.column, one.right) for one in made} == {("position", 9), ("likes", 3)}
+        assert {one.at for one in made} == {11}
+
+
+def test_a_register_that_a_deletion_hides_is_written_higher_at_each_try() -> None:
+    known = registers(3)
+    lost: list[dict[Row, dict[str, Cell]]] = [{}, {REGISTER: {}}]
+    for stored in lost:
+        tries = {(REGISTER, "position"): 2, (REGISTER, "likes"): 2, (REGISTER, ROW): 2}
+        assert {one.at for one in changes(known, stored, tries, END)} == {END + 1}
