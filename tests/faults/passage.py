@@ -22,7 +22,7 @@ from tests.faults.figures import Figures, record
 from tests.faults.outcomes import check_outcomes, sent_again, until_well
 from tests.faults.recovery import resume_s_max
 from tests.faults.town import Town, taken_for_absent
-from tests.faults.world import CONVERGE_S_MAX
+from tests.faults.world import CONVERGE_S_MAX, World
 
 EVENTS = 2_000
 RATE = 200
@@ -69,8 +69,7 @@ async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> 
         await traffic
         await clients.until_told(READS, POSTS, well)
     reading.cancel()
-    records = here.view.records({}, await here.view.ends(["users"]))
-    left = {one.event.user_id async for one in records if isinstance(one.event, LEAVING)}
+    left = await users_who_left(here)
     told = [*clients.told, *await sent_again(town, left)]
     oracle = await town.converged()
     absent = taken_for_absent(told, oracle, left)
@@ -102,6 +101,12 @@ async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> 
         [one for one in seen if one.began >= well],
         median(before),
     )
+
+
+async def users_who_left(here: World) -> set[int]:
+    """Accounts that the population deactivated; what they are told is no harm's doing."""
+    records = here.view.records({}, await here.view.ends(["users"]))
+    return {one.event.user_id async for one in records if isinstance(one.event, LEAVING)}
 
 
 async def _until_appended(town: Town, events: int) -> None:

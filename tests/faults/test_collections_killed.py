@@ -29,13 +29,13 @@ from tests.contracts.collections_case import (
     said_of_list,
 )
 from tests.faults.figures import Figures, record
-from tests.faults.recovery import ended
+from tests.faults.recovery import Ended, ended, resume_s_max, until_applying
 from tests.oracle import LogRecord
 
 UNIT = "collections"
 EVENTS = 8_000
 LISTS = 60
-KILLS = 4
+KILLS = 2
 TOGETHER = 200
 CONVERGE_S_MAX = 90.0
 
@@ -76,8 +76,12 @@ async def append(log: Log, events: list[Event]) -> None:
 @pytest.mark.engines
 @pytest.mark.fault
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(0, marks=pytest.mark.long, id="control"), pytest.param(KILLS, id="killed")],
+)
 async def test_lists_and_bookmarks_are_the_oracles(
-    settings: Settings, tmp_path: Path, seed: int
+    settings: Settings, tmp_path: Path, seed: int, kills: int
 ) -> None:
     chance = Random(seed)
     env = {
@@ -95,28 +99,30 @@ async def test_lists_and_bookmarks_are_the_oracles(
         view = ending.enter_context(closing(open_view(on)))
         log = await ending.enter_async_context(compose.open_log(on))
         lag = Lag(on, view, [UNIT])
-        part = len(said) // (KILLS + 1)
+        part = len(said) // (kills + 1)
         await append(log, said[:part])
         await lag.until_zero(CONVERGE_S_MAX)
         reading = asyncio.create_task(_read(Running(on), said))
-        behind, again = 0, 0
-        for kill in range(1, KILLS + 1):
+        bound, left, seconds = await resume_s_max(), list[Ended](), list[float]()
+        for kill in range(1, kills + 1):
             await append(log, said[kill * part : (kill + 1) * part])
-            behind += (await lag.by_unit())[UNIT] > 0
+            at = time.monotonic()
             await worker.kill()
-            again += (await ended(on, UNIT, time.monotonic())).redelivered
+            left.append(await ended(on, UNIT, at))
             await worker.start()
+            assert (await lag.by_unit())[UNIT], f"seed {seed}: it was killed without work"
+            seconds.append(await until_applying(on, left[-1]))
         began = time.monotonic()
         await lag.until_zero(CONVERGE_S_MAX)
-        seconds = time.monotonic() - began
+        seconds = seconds or [time.monotonic() - began]
         reading.cancel()
         history = [record async for record in view.records({}, await view.ends())]
         compared = await _compare(Running(on), history, seed)
-    more = f"{KILLS} kills, {behind} in mid-slice; time is to lag zero"
-    record(
-        Figures("worker of lists killed", seed, seconds, len(history), compared, again, more=more)
-    )
-    assert behind > 0, f"seed {seed}: the worker was never killed while it had work"
+    name = "worker of lists killed" + ("" if kills else ": control")
+    more = f"{kills} kills in mid-slice" if kills else "time is to lag zero"
+    again = sum(one.redelivered for one in left)
+    record(Figures(name, seed, max(seconds), len(history), compared, again, more=more))
+    assert not kills or max(seconds) <= max(bound, await resume_s_max())
 
 
 async def _read(world: World, said: list[Event]) -> None:

@@ -28,55 +28,62 @@ pytestmark = [
 ]
 
 WRITES_BEFORE = 200
-TOPIC = "killed"
 
 
-async def test_cassandra(own: Own, seed: int) -> None:
-    table = f"{own.settings.keyspace}.killed"
+@pytest.mark.parametrize("killed", [False, True], ids=["control", "killed"])
+async def test_cassandra(own: Own, seed: int, killed: bool) -> None:
+    table = f"{own.settings.keyspace}.killed_{seed}"
     session = await open_cassandra(own.settings)
     session.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text)")
     restarts = own.engine("cassandra").restarts
-    acknowledged = await asyncio.to_thread(write_until_refused, own, session, table)
-    killed = time.monotonic()
+    acknowledged = await asyncio.to_thread(write_until_refused, own, session, table, killed)
+    refused = time.monotonic()
     await close_cassandra(session)
-    await own.until_back("cassandra", restarts)
-    back = time.monotonic() - killed
+    if killed:
+        await own.until_back("cassandra", restarts)
+    back = time.monotonic() - refused
     session = await open_cassandra(own.settings)
     found = {row[0] for row in session.execute(f"SELECT id FROM {table}")}
     await close_cassandra(session)
     assert acknowledged >= WRITES_BEFORE
     assert set(range(acknowledged)) <= found
     more = f"{acknowledged} acknowledged rows, all there"
-    record(Figures("Cassandra killed, bare writes", seed, back, compared=len(found), more=more))
+    name = "Cassandra killed, bare writes" + ("" if killed else ": control")
+    record(Figures(name, seed, back, compared=len(found), more=more))
 
 
-def write_until_refused(own: Own, session: Session, table: str) -> int:
-    """One write after the other; in the middle of them Cassandra is killed."""
+def write_until_refused(own: Own, session: Session, table: str, killed: bool) -> int:
+    """One write after the other until Cassandra, killed in the middle of them, takes none."""
     insert = session.prepare(f"INSERT INTO {table} (id, body) VALUES (?, ?)")
     acknowledged = 0
     try:
-        while True:
-            if acknowledged == WRITES_BEFORE:
+        while killed or acknowledged < 2 * WRITES_BEFORE:
+            if killed and acknowledged == WRITES_BEFORE:
                 kill(own, "cassandra")
             session.execute(insert, (acknowledged, "x" * 200), timeout=5)
             acknowledged += 1
     except (DriverException, NoHostAvailable):
-        return acknowledged
+        assert killed, "nobody had killed it"
+    return acknowledged
 
 
-async def test_kafka(own: Own, seed: int) -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["control", "killed"])
+async def test_kafka(own: Own, topic_prefix: str, seed: int, killed: bool) -> None:
+    topic = f"{topic_prefix}killed"
     admin = AdminClient({"bootstrap.servers": own.settings.kafka_bootstrap, "log_level": 0})
-    await asyncio.wrap_future(admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC])
+    await asyncio.wrap_future(admin.create_topics([NewTopic(topic, 1, 1)])[topic])
     restarts, began = own.engine("kafka").restarts, time.monotonic()
-    acknowledged = await asyncio.to_thread(produce_over_a_kill, own)
-    await own.until_back("kafka", restarts)
+    acknowledged = await asyncio.to_thread(produce_over_a_kill, own, topic, killed)
+    if killed:
+        await own.until_back("kafka", restarts)
     back = time.monotonic() - began
-    in_log = await asyncio.to_thread(read_all, own.settings)
+    in_log = await asyncio.to_thread(read_all, own.settings, topic)
     assert acknowledged >= WRITES_BEFORE
     # Idempotent, so neither lost nor twice, whatever was in flight.
     assert in_log == list(range(acknowledged))
     more = f"{acknowledged} acknowledged records, each once"
-    record(Figures("Kafka killed, bare writes", seed, back, compared=len(in_log), more=more))
+    name = "Kafka killed, bare writes" + ("" if killed else ": control")
+    record(Figures(name, seed, back, compared=len(in_log), more=more))
 
 
 def kill(own: Own, name: str) -> None:
@@ -85,7 +92,7 @@ def kill(own: Own, name: str) -> None:
     identity.signal(signal.SIGKILL)
 
 
-def produce_over_a_kill(own: Own) -> int:
+def produce_over_a_kill(own: Own, topic: str, killed: bool) -> int:
     acknowledged = 0
 
     def told(error: KafkaError | None, _message: Message) -> None:
@@ -103,19 +110,19 @@ def produce_over_a_kill(own: Own) -> int:
         }
     )
     for number in range(10 * WRITES_BEFORE):
-        producer.produce(TOPIC, str(number).encode(), on_delivery=told)
+        producer.produce(topic, str(number).encode(), on_delivery=told)
         producer.poll(0.001)
-        if number == 5 * WRITES_BEFORE:
+        if killed and number == 5 * WRITES_BEFORE:
             kill(own, "kafka")
     assert producer.flush(BACK_S_MAX) == 0
     return acknowledged
 
 
-def read_all(settings: Settings) -> list[int]:
+def read_all(settings: Settings, topic: str) -> list[int]:
     consumer = Consumer(
         {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "killed", "log_level": 0}
     )
-    place = TopicPartition(TOPIC, 0, 0)
+    place = TopicPartition(topic, 0, 0)
     _, end = consumer.get_watermark_offsets(place, timeout=10)
     consumer.assign([place])
     values: list[int] = []

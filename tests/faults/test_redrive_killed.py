@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -29,13 +30,15 @@ from infra import compose
 from infra.demo.children import Worker
 from infra.demo.convergence import Lag
 from infra.settings import Settings
+from tests.faults.figures import Figures, record
+from tests.faults.recovery import Ended, crashes, ended, resume_s_max
 from tests.integration.infra.letters_town import Town, town
 from tests.oracle_engagement import TweetCounts
 
 UNITS = ("accounts", "tweets", "timelines", "engagement")
 READERS = {"engagements": ("engagement",), "new-tweets": ("tweets", "timelines", "engagement")}
 USERS, TWEETS, STEPS = 6, 4, 160
-KILLS = 4
+KILLS = 3
 LAG_S_MAX = 120.0
 logger = logging.getLogger(__name__)
 
@@ -123,16 +126,23 @@ async def test_what_is_sent_back_is_applied_once(
         lag = Lag(here.on, here.view, UNITS)
         await lag.until_zero(LAG_S_MAX)
         await _seen(here, hurt)  # counts and timelines are cached from here on
+        bound = await resume_s_max()
         sending = asyncio.create_task(hurt.send_back())
         traffic = asyncio.create_task(hurt.steps(STEPS // 4, poison=0.0))
-        for _ in range(kills):
-            await asyncio.sleep(chance.uniform(0.1, 0.6))
-            lagging = [unit for unit, left in (await lag.by_unit()).items() if left]
-            unit = chance.choice(lagging or ["engagement"])
+
+        async def kill(unit: str) -> Ended:
+            at = time.monotonic()
             await workers[unit].kill()
+            left = await ended(here.on, unit, at)
             await workers[unit].start()
+            return left
+
+        left, resuming = await crashes(here.on, lag, kill, chance, kills)
         await asyncio.gather(sending, traffic)
+        seconds = await asyncio.gather(*resuming)
+        began = time.monotonic()
         await lag.until_zero(LAG_S_MAX)
+        seconds = seconds or [time.monotonic() - began]
         oracle = await here.oracle()
         counts, homes = await _seen(here, hurt)
         assert counts == {t: oracle.counts(t) for t in hurt.tweets}, f"seed {seed}"
@@ -140,6 +150,14 @@ async def test_what_is_sent_back_is_applied_once(
         states = await here.states()
         readers = sum(len(READERS[at.topic]) for at in hurt.meant)
         assert (len(states), set(states.values())) == (readers, {"applied"}), f"seed {seed}"
+    name = "workers killed while letters are sent back" + ("" if kills else ": control")
+    more = f"{readers} letters, each sent back twice; {kills} kills in mid-slice"
+    again, entries = (
+        sum(one.redelivered for one in left),
+        len(counts) + sum(map(len, homes.values())),
+    )
+    record(Figures(name, seed, max(seconds), None, entries, again, more=more if kills else ""))
+    assert not kills or max(seconds) <= max(bound, await resume_s_max())
 
 
 async def _workers(here: Town, logs: Path, closing: AsyncExitStack) -> dict[str, Worker]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from events.log import Log
 from events.types import TweetViewed
@@ -41,7 +42,11 @@ POPULAR_FROM = 20
 SURVEY_S = 2.0
 NEVER_S = 86_400.0
 CONVERGE_S_MAX = 150.0
+READ_PAUSE_S = 0.01
+"""Each timeline is read about every two seconds, and the cores are left to the workers."""
 PAGE = 100
+AT_ONCE = 8
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -70,12 +75,12 @@ class World:
                     await self.homes.page(person.user_id, None, 20)
                 except RetryableError:
                     await asyncio.sleep(0.2)
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(READ_PAUSE_S)
 
     async def warm(self) -> None:
         """Open every home timeline once."""
-        for person in self.appender.simulation.people:
-            await self.homes.page(person.user_id, None, 20)
+        people = [person.user_id for person in self.appender.simulation.people]
+        await by_some(people, lambda user: self.homes.page(user, None, 20))
 
     async def converge(self) -> None:
         """Wait for lag zero; a worker that ended for good fails the test with its last words."""
@@ -130,8 +135,9 @@ class World:
         oracle = await self.oracle(distinct=distinct)
         lines: list[str] = []
         compared = 0
-        for user in filter(oracle.visible, oracle.users()):
-            expected, found = oracle.home(user), await self._whole(user)
+        users = list(filter(oracle.visible, oracle.users()))
+        for user, found in zip(users, await by_some(users, self._whole), strict=True):
+            expected = oracle.home(user)
             compared += len(expected)
             if found != expected:
                 missing = sorted(set(expected) - set(found))[:3]
@@ -165,6 +171,19 @@ class World:
             below = page.below
             if below is None:
                 return found
+
+
+async def by_some(users: Sequence[int], read: Callable[[int], Awaitable[Answer]]) -> list[Answer]:
+    """What is read of each user, some at a time."""
+    found: list[Answer] = []
+    for at in range(0, len(users), AT_ONCE):
+        found += await asyncio.gather(*map(read, users[at : at + AT_ONCE]))
+    return found
+
+
+async def stopped(workers: Iterable[Worker]) -> None:
+    """Stops workers, all at once: each takes its time to leave its group."""
+    await asyncio.gather(*(worker.stop() for worker in workers))
 
 
 @asynccontextmanager
@@ -203,8 +222,8 @@ async def world(
         on = await closing.enter_async_context(compose.engines(chosen))
         await prepare_on(on)
         workers = {unit: Worker(unit, logs, environ) for unit in compose.UNITS}
+        closing.push_async_callback(stopped, workers.values())
         for worker in workers.values():
-            closing.push_async_callback(worker.stop)
             await worker.start()
         view = open_view(on)
         closing.callback(view.close)
