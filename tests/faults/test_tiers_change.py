@@ -22,8 +22,8 @@ from tests.faults.figures import Figures, record
 from tests.faults.recovery import Ended
 from tests.faults.world import World, world
 
-EVENTS = 6_000
-ROUNDS = 6
+EVENTS = 5_000
+ROUNDS = 4
 AUTHORS = 12
 KILLED = ("fan-out", "timelines")
 logger = logging.getLogger(__name__)
