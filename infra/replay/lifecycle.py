@@ -2,7 +2,8 @@
 
 Promotion, and likewise roll-back:
 
-1. wait until the generation that comes has applied what the present one has;
+1. wait until the generation that comes has applied what the present one has, of what the log holds
+   (a broker that lost its power may have lost what was applied: decision 0130);
 2. compare the two as readers see them, unless the difference is waived with a reason;
 3. write the pointer, to take effect ``ANNOUNCED_MS`` later: every gateway has looked by then, and
    changes over at that moment, each request seeing one generation or the other.
@@ -25,8 +26,9 @@ from infra.audit import Audit
 from infra.compose import Engines
 from infra.following import LOOK_SECONDS
 from infra.generations import now_ms, state_of
+from infra.replay.progress import Looks
 from infra.replay.space import keys_of
-from projections.generations import Generation, GenerationError, Pointer, State
+from projections.generations import WHOLE, Generation, GenerationError, Pointer, State
 from projections.positions import forget_positions, reached
 
 ANNOUNCED_MS = int(3 * LOOK_SECONDS * 1000)
@@ -133,7 +135,9 @@ async def before(on: Engines, unit: str) -> Generation:
 
 async def _caught_up(here: Engines, there: Engines, unit: str) -> None:
     """Step 1; the positions to reach are read first, so live traffic does not move the goal."""
-    wanted = await here.applied(unit).all()
+    applied = await here.applied(unit).all()
+    ends = (await Looks(here, unit, WHOLE).look()).ends
+    wanted = {at: min(end, ends.get(at, end)) for at, end in applied.items()}
     deadline = time.monotonic() + CAUGHT_UP_SECONDS_MAX
     while not reached(found := await there.applied(unit).all(), wanted):
         if time.monotonic() > deadline:

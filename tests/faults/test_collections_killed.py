@@ -105,7 +105,7 @@ async def test_lists_and_bookmarks_are_the_oracles(
         reading = asyncio.create_task(_read(Running(on), said))
         bound, left, seconds = await resume_s_max(), list[Ended](), list[float]()
         for kill in range(1, kills + 1):
-            await append(log, said[kill * part : (kill + 1) * part])
+            await append(log, said[kill * part : None if kill == kills else (kill + 1) * part])
             at = time.monotonic()
             await worker.kill()
             left.append(await ended(on, UNIT, at))

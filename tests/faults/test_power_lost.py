@@ -2,8 +2,8 @@
 
 The broker is killed and partitions of the test's topics are cut at a random place above their
 recovery point (decision 0130). Then: what lies below the recovery point is there; no worker goes
-on over the hole, each ends and says so; and new generations of all units, built from what the
-log holds, are what the oracle says of it.
+on over the hole, each ends and says so; and new generations of all units, built and promoted as
+an operator does, are what the oracle says of what the log holds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from infra import compose
+from infra import compose, generations
 from infra.demo.children import ChildFailed
 from infra.demo.convergence import Offsets
+from infra.settings import Settings
 from streams.errors import OperatorNeeded
 from tests.faults.figures import Figures, record
 from tests.faults.own import Own
 from tests.faults.world import World, world
+from tests.integration.stack.test_worker_command import Cli
 
 pytestmark = [
     pytest.mark.engines,
@@ -34,7 +36,7 @@ pytestmark = [
 EVENTS = 4_000
 END_S_MAX = 90.0
 CHECKPOINT = "recovery-point-offset-checkpoint"
-REBUILT = "g2"
+REBUILD_S_MAX = 180.0
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["control", "lost"])
@@ -59,7 +61,7 @@ async def test_nobody_goes_on_over_a_hole(
             assert after[place] >= safe[place]
         units = await end_of_workers(here, gone)
         if lost:
-            settings = settings.model_copy(update={"generation": REBUILT})
+            await rebuilt(settings, tmp_path)
     async with world(settings, tmp_path / "after", seed) as here:
         await here.converge()
         seconds = time.monotonic() - began
@@ -140,3 +142,17 @@ async def end_of_workers(here: World, gone: set[tuple[str, int]]) -> int:
             assert not watch.done()
             watch.cancel()
     return len(hit)
+
+
+async def rebuilt(settings: Settings, folder: Path) -> None:
+    """What an operator does next: builds every unit from the log as it is, and promotes it."""
+    cli, units = Cli(settings, folder), generations.states()
+
+    async def done(unit: str, *words: str) -> None:
+        log = folder / f"{words[0]}-{unit}.log"
+        process = await asyncio.to_thread(cli.begin, log, words[0], unit, *words[1:])
+        status = await asyncio.to_thread(process.wait, REBUILD_S_MAX)
+        assert status == 0, log.read_text()
+
+    await asyncio.gather(*(done(unit, "replay") for unit in units))
+    await asyncio.gather(*(done(unit, "promote", "--waive", "power loss") for unit in units))
