@@ -24,7 +24,9 @@ from infra.stack import process, state
 
 READY_S_MAX = 180.0
 STOP_S_MAX = 60.0
-BACK_S_MAX = 120.0
+BACK_S_MAX = 240.0
+"""For an engine to start again, of a machine that has much else to do; a JVM takes 10 s on two
+quiet cores. It bounds no recovery: that begins when the engine is back."""
 POLL_S = 0.05
 DISK_MB = {"kafka": 320, "valkey": 160, "cassandra": 640}
 """Of each engine's file system; memory is used as it is written to."""
