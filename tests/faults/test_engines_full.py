@@ -2,7 +2,8 @@
 
 What is done is real: `maxmemory` of the running Valkey is lowered, and the file system under an
 engine's data (`own.py`) is filled to the last byte. An engine that ends because of it is started
-again by its launcher, as by any supervisor, and is whole once there is room.
+again by its launcher, as by any supervisor, and is whole once there is room. The same passage
+without any harm is the control of `test_processes_killed.py`.
 """
 
 from __future__ import annotations
