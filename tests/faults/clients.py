@@ -16,6 +16,7 @@ import msgspec
 from gateway.answers import HomeTimelinePage
 from gateway.auth import Tokens
 
+READING = ("home", "tweet", "user")
 READERS = 4
 THINK_S = 0.05
 PAUSE_BETWEEN_POSTS_S = 0.25
@@ -58,6 +59,11 @@ class Told:
     @property
     def ended(self) -> float:
         return self.began + self.seconds
+
+    @property
+    def failed(self) -> bool:
+        """Whether there was a 5xx status, or no answer."""
+        return self.status >= 500 or self.status == NO_ANSWER
 
     @property
     def asked_for(self) -> int:
@@ -128,6 +134,24 @@ class Clients:
                 if written >= posts and len(told) - written >= reads:
                     return
                 await asyncio.sleep(THINK_S)
+
+    async def until_none_fails(self, reads: int, posts: int, since: float) -> float:
+        """Waits until so many were answered one after the other, and none failed among them.
+
+        Where a machine has much else to do single requests fail without any fault of ours.
+
+        Returns:
+            From when on that was, ``since`` or later.
+        """
+        deadline = time.monotonic() + TOLD_S_MAX
+        while True:
+            await self.until_told(reads, posts, since)
+            told = [one for one in self.told if one.began >= since]
+            failed = of(told, *READING, "post", where=lambda one: one.failed)
+            if not failed:
+                return since
+            assert time.monotonic() < deadline, failed[-1].answer.text
+            since = max(one.ended for one in failed)
 
     async def _read(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from events.types import UserDeactivated, UserErased
 from infra.demo.convergence import NotConverged, Offsets
 from projections.base import RetryableError
-from tests.faults.clients import Told, median, of
+from tests.faults.clients import READING, Told, median, of
 from tests.faults.figures import Figures, record
 from tests.faults.outcomes import check_outcomes, sent_again, until_well
 from tests.faults.recovery import resume_s_max
@@ -28,7 +28,6 @@ EVENTS = 2_000
 RATE = 200
 READS, POSTS = 40, 6
 LEAVING = (UserDeactivated, UserErased)
-READING = ("home", "tweet", "user")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Passage:
 
     Attributes:
         during: What was asked while the harm lasted.
-        after: What was asked when all was well again.
+        after: What was asked from when on nothing failed any more.
         usual: Half of the reads before took no longer; seconds.
     """
 
@@ -67,7 +66,7 @@ async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> 
         ends = await here.view.ends()
         well, applied = await asyncio.gather(until_well(town), _until_applied(town, ends))
         await traffic
-        await clients.until_told(READS, POSTS, well)
+        undisturbed = await clients.until_none_fails(READS, POSTS, well)
     reading.cancel()
     left = await users_who_left(here)
     told = [*clients.told, *await sent_again(town, left)]
@@ -77,7 +76,7 @@ async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> 
     compared = await check_outcomes(town, told, oracle)
     entries, lines = await here.differences()
     assert not lines, (town.seed, lines)
-    errors = of(told, *READING, "post", where=lambda one: one.status >= 500 or not one.status)
+    errors = of(told, *READING, "post", where=lambda one: one.failed)
     restarts = sum(worker.restarts for worker in here.workers.values())
     more = (
         f"{words}; gateway well {well - over:.1f} s, workers caught up {applied - over:.1f} s "
@@ -98,7 +97,7 @@ async def passage(town: Town, name: str, harm: Callable[[], Awaitable[str]]) -> 
     seen = [one for one in clients.told if one.user not in left]
     return Passage(
         [one for one in seen if began <= one.began < over],
-        [one for one in seen if one.began >= well],
+        [one for one in seen if one.began >= undisturbed],
         median(before),
     )
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.clients import of
+from tests.faults.clients import READING, of
 from tests.faults.own import Own
-from tests.faults.passage import READING, check_after, passage
+from tests.faults.passage import check_after, passage
 from tests.faults.town import Town
 
 pytestmark = [

@@ -25,10 +25,10 @@ import pytest
 from infra import compose
 from infra.demo.children import GatewayProcess
 from infra.settings import Settings
-from tests.faults.clients import Told, of
+from tests.faults.clients import READING, Told, of
 from tests.faults.figures import Figures, record
 from tests.faults.outcomes import check_outcomes, sent_again
-from tests.faults.passage import READING, users_who_left
+from tests.faults.passage import users_who_left
 from tests.faults.recovery import RESUME_S_MAX, resume_s_max
 from tests.faults.town import Town, taken_for_absent
 from tests.faults.town import town as opened

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from gateway.limits import REDIS_SECONDS_MAX
-from tests.faults.clients import NO_ANSWER, median, of
+from tests.faults.clients import NO_ANSWER, READING, median, of
 from tests.faults.own import Own
-from tests.faults.passage import READING, Passage, check_after, passage
+from tests.faults.passage import Passage, check_after, passage
 from tests.faults.town import READY_S_MAX, Town
 
 pytestmark = [
