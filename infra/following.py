@@ -46,16 +46,17 @@ class Following:
     async def run(self) -> None:
         """Follows until cancelled."""
         while True:
-            await self._look()
-            await self._follow()
+            await self.look()
             await asyncio.sleep(self._pause())
             await self._follow()  # at the moment named, however slow the store is just then
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Looks once, and changes over if it is time."""
         try:
             self._pointers = await self._on.generations.pointers()
         except EventsError as error:
             log.warning("the generations in service are not known anew: %s", error)
+        await self._follow()
 
     def _pause(self) -> float:
         now_ms = time.time() * 1000

@@ -167,11 +167,7 @@ async def drop(on: Engines, unit: str, name: str, audit: Audit) -> int:
     await on.generations.dropping(one)
     there = on.at({unit: name})
     await _left(there, unit, (await on.generations.pointer(unit)).since_ms)
-    keys = 0
-    async for found in keys_of(there, unit):
-        await there.bus.calls_strict([("UNLINK", key) for key in found])
-        keys += len(found)
-    await _remove_tables(there, unit)
+    keys = await remove(there, unit)
     await on.generations.dropped(one)
     return keys
 
@@ -193,10 +189,16 @@ async def _left(there: Engines, unit: str, since_ms: int) -> None:
         await admin.delete_group(group)
 
 
-async def _remove_tables(there: Engines, unit: str) -> None:
+async def remove(there: Engines, unit: str) -> int:
+    """Removes keys, positions and tables of a generation; returns how many keys it had."""
+    keys = 0
+    async for found in keys_of(there, unit):
+        await there.bus.calls_strict([("UNLINK", key) for key in found])
+        keys += len(found)
     for name in compose.UNITS:
         if state_of(name) == unit:
             made = compose.UNITS[name](there)
             await forget_positions(there.store_of(name), there.keys(name).unit, made.topics)
     for table in compose.UNITS[unit](there).tables:
         await there.store_of(unit).drop(table)
+    return keys

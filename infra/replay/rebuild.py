@@ -17,7 +17,7 @@ Bounded by: ``workers`` processes; one look a ``LOOK_SECONDS``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -148,19 +148,29 @@ class Rebuild:
         return now
 
     async def _begin_fan_out(self) -> None:
-        """Has chunks be delivered from here on, and knows the large accounts as large.
-
-        None of the generation's own is in the log yet, for none is appended before it is ready. Who
-        is large would be found out when he tweets; the generation in service knows by now.
-        """
-        on, there = self._on, self._there
-        admin = Admin(on.settings.kafka_bootstrap, on.topics, on.settings.kafka_options)
+        settings, there = self._on.settings, self._there
+        admin = Admin(settings.kafka_bootstrap, there.topics, settings.kafka_options)
         for topic in compose.UNITS[FAN_OUT](there).topics:
             ids = await admin.topic_ids([topic])
-            ends = await admin.end_offsets(topic)
-            store, unit = there.store_of(FAN_OUT), there.keys(FAN_OUT).unit
-            await begin_at(store, unit, topic, ends, ids[topic])
-        known = Chunks(on.bus, on.store_of(TIMELINES), on.keys(TIMELINES))
-        chunks = Chunks(on.bus, there.store_of(TIMELINES), there.keys(TIMELINES))
-        for author in await known.large_authors():
-            await chunks.enlarge(author)
+            await begin_fan_out(there, topic, await admin.end_offsets(topic), ids[topic])
+        await hand_on_large(self._on, there)
+
+
+async def begin_fan_out(there: Engines, topic: str, ends: Mapping[int, int], topic_id: str) -> None:
+    """Has chunks be delivered from the end on.
+
+    None of the generation's own is in the log yet, for none is appended before it is ready.
+    """
+    store, unit = there.store_of(FAN_OUT), there.keys(FAN_OUT).unit
+    await begin_at(store, unit, topic, ends, topic_id)
+
+
+async def hand_on_large(on: Engines, there: Engines) -> None:
+    """Has a generation know the large accounts as large, as the one in service does by now.
+
+    Who is large would be found out when he tweets.
+    """
+    known = Chunks(on.bus, on.store_of(TIMELINES), on.keys(TIMELINES))
+    chunks = Chunks(there.bus, there.store_of(TIMELINES), there.keys(TIMELINES))
+    for author in await known.large_authors():
+        await chunks.enlarge(author)

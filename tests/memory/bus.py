@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from fnmatch import fnmatchcase
 
 import hiredis
 
@@ -24,10 +25,6 @@ class MemoryBus(RedisBus):
         self._redis = redis
         self._line = line or Line()
 
-    def move(self, redis: Redis) -> None:
-        """Goes over to another server."""
-        self._redis = redis
-
     async def calls(self, commands: Sequence[Command]) -> list[Reply]:
         if not commands:
             return []
@@ -36,6 +33,10 @@ class MemoryBus(RedisBus):
         self._line.check()
         await self._line.pause()
         return replies
+
+    async def scan(self, pattern: str, count: int = 1_000) -> AsyncIterator[list[bytes]]:
+        await self._line.pause()
+        yield [key for key in self._redis.values if fnmatchcase(key.decode(), pattern)]
 
     def _answer(self, command: Command) -> Reply:
         reply = self._redis.run(command)

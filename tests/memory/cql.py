@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|[A-Za-z_][\w.]*|-?\d+|<=|>=|[(){}?,=<>*;])")
+_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|[A-Za-z_][\w.]*|-?\d+|<=|>=|[(){}?,=<>*;.])")
 
 Term: TypeAlias = Callable[[Sequence[Any]], Any]
 """Gives a term's value, from the values bound to the statement."""
@@ -155,8 +155,8 @@ class _Parser:
         if name == "{":
             name = self._next()
             self._expect("}")
-            if self._peek().startswith("."):
-                raise ValueError(f"one name expected: {self._text!r}")
+            if self._take("."):  # {keyspace}.name, a table without a generation
+                name = self._next()
         return name
 
     def _term(self) -> Term:

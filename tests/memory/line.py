@@ -42,6 +42,11 @@ class Line:
         """Takes back what :meth:`breaks_after` said."""
         self._left, self._kills = None, False
 
+    @property
+    def killed(self) -> bool:
+        """Whether it has broken for good."""
+        return self._kills and self._left == 0
+
     async def pause(self) -> None:
         """Takes time."""
         if self.chance is not None:

@@ -12,10 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cassandra import InvalidRequest
+
 from projections.store import Row, Store
 from tests.memory.cql import Definition, Select, Write, parse
 from tests.memory.line import Line
-from tests.memory.table import Stored, Table, holds
+from tests.memory.table import Table, holds
 
 HALF_WAY = 0.1
 """Share of a batch's rows after which somebody else may look."""
@@ -35,6 +37,20 @@ class Database:
             assert isinstance(found, Definition)
             self.tables[name] = Table(found)
 
+    def drop(self, name: str) -> None:
+        """Removes a table and all that is in it."""
+        self.tables.pop(name, None)
+
+    def table(self, name: str) -> Table:
+        """Returns a table.
+
+        Raises:
+            InvalidRequest: there is none (any more), as the driver would say.
+        """
+        if name not in self.tables:
+            raise InvalidRequest(f"unconfigured table {name}")
+        return self.tables[name]
+
     def now(self) -> int:
         """Returns a write timestamp for a statement that says none; each is higher."""
         self._last_at = max(self._last_at + 1, time.time_ns() // 1000)
@@ -51,17 +67,15 @@ class Database:
             if not met:
                 return [(False,)]
         at = write.at(values) if write.at is not None else self.now()
-        stored = table.row(said, make=True)
-        assert stored is not None
-        self._apply(table, write, stored, said, at)
+        if write.deletes:
+            table.delete(said, at)
+        else:
+            self._apply(table, write, said, at)
         return [(True,)] if write.conditions is not None else []
 
-    def _apply(
-        self, table: Table, write: Write, stored: Stored, said: dict[str, Any], at: int
-    ) -> None:
-        if write.deletes:
-            stored.deleted_at = max(stored.deleted_at, at)
-            return
+    def _apply(self, table: Table, write: Write, said: dict[str, Any], at: int) -> None:
+        stored = table.row(said, make=True)
+        assert stored is not None
         if write.inserts:
             stored.inserted_at = max(stored.inserted_at, at)
         for column, _ in write.cells:
@@ -84,12 +98,14 @@ class MemoryStore(Store):
         self.generation = generation
         self._line = line or Line()
 
-    def move(self, other: MemoryStore) -> None:
-        """Goes over to another's engine."""
-        self._database = other._database
+    def of(self, generation: str) -> MemoryStore:
+        return MemoryStore(self._database, generation, self._line)
 
     async def create(self, name: str, ddl: str) -> None:
         self._database.create(self.table(name), ddl)
+
+    async def drop(self, name: str) -> None:
+        self._database.drop(self.table(name))
 
     async def add_columns(self, name: str, columns: Mapping[str, str]) -> None:
         """Every table is made as of now, with all its columns."""
@@ -125,7 +141,7 @@ class MemoryStore(Store):
 
     def _do(self, cql: str, values: Sequence[Any]) -> list[Row]:
         statement = parse(cql)
-        table = self._database.tables[self.table(statement.table)]
+        table = self._database.table(self.table(statement.table))
         if isinstance(statement, Select):
             return table.select(statement, values)
         assert isinstance(statement, Write)

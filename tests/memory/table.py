@@ -15,6 +15,8 @@ from itertools import product
 from operator import ge, gt, le, lt
 from typing import Any
 
+from cassandra import InvalidRequest
+
 from tests.memory.cql import Condition, Definition, Select
 
 Key = tuple[Any, ...]
@@ -89,12 +91,27 @@ class Table:
         self._key = frozenset(definition.partition_key + definition.clustering)
         self._partitions: dict[Key, dict[Key, Stored]] = {}
         self._order: dict[Key, list[Key]] = {}
+        self._deleted_at: dict[Key, int] = {}
 
     # --- writing ---
+
+    def delete(self, values: Mapping[str, Any], at: int) -> None:
+        """Deletes a row, or a whole partition where no row is named."""
+        if all(column in values for column in self._clustering):
+            stored = self.row(values, make=True)
+            assert stored is not None
+            stored.deleted_at = max(stored.deleted_at, at)
+            return
+        partition = tuple(values[column] for column in self._partition_key)
+        self._deleted_at[partition] = max(self._deleted_at.get(partition, _NEVER), at)
+        for stored in self._partitions.get(partition, {}).values():
+            stored.deleted_at = max(stored.deleted_at, at)
 
     def row(self, values: Mapping[str, Any], *, make: bool) -> Stored | None:
         """Returns the row of a whole primary key, made where it is missing if so wanted."""
         partition = tuple(values[column] for column in self._partition_key)
+        if make and partition == ("",):
+            raise InvalidRequest("Key may not be empty")
         clustering = tuple(values[column] for column in self._clustering)
         rows = self._partitions.get(partition)
         found = rows.get(clustering) if rows is not None else None
@@ -103,6 +120,7 @@ class Table:
                 rows = self._partitions[partition] = {}
                 self._order[partition] = []
             found = rows[clustering] = Stored()
+            found.deleted_at = self._deleted_at.get(partition, _NEVER)
             insort(self._order[partition], clustering)
         return found
 

@@ -9,7 +9,6 @@ earlier ones found worth while. A lot that fails is cut down to the steps that m
 from __future__ import annotations
 
 import argparse
-import logging
 import secrets
 import sys
 import time
@@ -102,7 +101,6 @@ def main() -> int:
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--engines", action="store_true", help="on those of MURMUR_TEST_STACK")
     chosen = parser.parse_args()
-    logging.getLogger("gateway").propagate = False
     if not chosen.engines:
         lots = Lots("make model", Murmuration, LOT, chosen.steps, shrink=not chosen.no_shrink)
         return lots.run(chosen.runs, chosen.seed)

@@ -10,16 +10,19 @@ take, so `all_at_once` is mixed by the engines as well as by its seed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from secrets import randbits
 from typing import Any, ClassVar
+from zlib import crc32
 
 from confluent_kafka.admin import AdminClient
 
 from events.admin import Admin
+from events.cassandra import Statements
 from events.log import Log
+from events.position import Position
 from events.types import Event
 from infra import compose
 from infra.compose import Engines as Clients
@@ -31,11 +34,18 @@ from projections.store import Row, Store
 from tests.memory.line import Line
 from tests.model.life import BASE_BITS
 from tests.model.log import PARTITIONS, MemoryLog
-from tests.model.machine import GATEWAYS, Murmuration
-from tests.model.reader import MemoryGateway
+from tests.model.machine import Murmuration, town_on
+from tests.model.processes import SMALL
 from tests.model.town import Town
 
 SCAN = 10_000
+_SMALL = ("buckets", "timeline_length", "popular_threshold", "celebrity_threshold", "inactive_days")
+
+
+def _tables_of(generation: str) -> str:
+    """Returns whose tables a run's generation has: t1 for the first, t2 for ``g2_…``."""
+    number = generation[1:].partition("_")[0] if generation.startswith("g") else "1"
+    return f"t{number}"
 
 
 class LinedBus(RedisBus):
@@ -48,6 +58,11 @@ class LinedBus(RedisBus):
 
     def use_library(self, source: str) -> None:
         self._inner.use_library(source)
+
+    async def scan(self, pattern: str, count: int = SCAN) -> AsyncIterator[list[bytes]]:
+        await self._line.pause()
+        async for found in self._inner.scan(pattern, count):
+            yield found
 
     async def calls(self, commands: Sequence[Command]) -> list[Reply]:
         if not commands:
@@ -67,6 +82,13 @@ class LinedStore(Store):
         self._inner = inner
         self._line = line
         self.generation = inner.generation
+
+    def of(self, generation: str) -> LinedStore:
+        """Returns the tables that stand for a generation: those of a number are every run's."""
+        return LinedStore(self._inner.of(_tables_of(generation)), self._line)
+
+    async def drop(self, name: str) -> None:
+        """Leaves the table, which is every run's; the rows are of ids that no other run has."""
 
     async def create(self, name: str, ddl: str) -> None:
         await self._inner.create(name, ddl)
@@ -92,15 +114,39 @@ class LinedStore(Store):
         await self._line.pause()
 
 
+class LinedStatements(Statements):
+    """Statements about the registry's tables, as one process of the model runs them."""
+
+    def __init__(self, inner: Statements, line: Line) -> None:
+        self._inner = inner
+        self._line = line
+
+    async def create(self, cql: str) -> None:
+        await self._inner.create(cql)
+
+    async def run(
+        self, cql: str, values: Sequence[Any] = (), *, serial: bool = False
+    ) -> list[Mapping[str, Any]]:
+        await self._line.pause()
+        done = self._line.admit(1)
+        rows = await self._inner.run(cql, values, serial=serial) if done else []
+        self._line.check(whole=done == 1)
+        await self._line.pause()
+        return rows
+
+
 class KafkaLog(MemoryLog):
-    """What was read back of a run's topics, and what is still to be appended."""
+    """What was read back of a run's topics, and what is still to be appended.
+
+    What nobody is to be able to read is an event to Kafka as well: it is this log that garbles it.
+    """
 
     def __init__(self, clients: Clients) -> None:
         super().__init__({topic: clients.topics.partitions(topic) for topic in PARTITIONS})
-        self.pending: list[Event] = []
+        self.pending: list[tuple[Event, bool]] = []
 
-    def append(self, event: Event, gap: int = 0) -> None:
-        self.pending.append(event)
+    def append(self, event: Event, gap: int = 0, *, garbled: bool = False) -> None:
+        self.pending.append((event, garbled))
 
 
 class RealEngines:
@@ -109,10 +155,16 @@ class RealEngines:
     def __init__(self, clients: Clients, limits: Limits) -> None:
         number = randbits(34)
         self.base = number << BASE_BITS
-        self.scope = f"m{number}-"
         self.limits = limits
-        chosen = clients.settings.model_copy(update={"topic_prefix": self.scope})
-        self._clients = replace(clients, settings=chosen)
+        self.settings = clients.settings.model_copy(
+            update={
+                **{name: getattr(SMALL, name) for name in _SMALL},
+                "topic_prefix": f"m{number}-",
+                "generation": f"m{number}",
+            }
+        )
+        self._clients = replace(clients, settings=self.settings)
+        self._statements = Statements(clients.session, self.settings.keyspace)
         self._appended = KafkaLog(self._clients)
         self.log: MemoryLog = self._appended
         self._closing = AsyncExitStack()
@@ -142,20 +194,28 @@ class RealEngines:
     def bus(self, line: Line) -> RedisBus:
         return LinedBus(self._clients.bus, line)
 
-    def store(self, generation: str, line: Line) -> Store:
+    def store(self, line: Line) -> Store:
         return LinedStore(self._clients.store, line)
+
+    def statements(self, line: Line) -> Statements:
+        return LinedStatements(self._statements, line)
 
     async def sync(self) -> None:
         pending, self._appended.pending = self._appended.pending, []
         if not pending:
             return
         end: Offsets = {}
-        for position in await self._producer.append_many(pending):
+        garbled: set[Position] = set()
+        positions = await self._producer.append_many([event for event, _ in pending])
+        for position, (_, is_garbled) in zip(positions, pending, strict=True):
             source = position.topic, position.partition
             end[source] = max(end.get(source, 0), position.offset + 1)
+            if is_garbled:
+                garbled.add(position)
         start = {source: self.log.end(source) for source in end}
         async for record in self._view.records(start, end):
-            self.log.take(record)
+            place = Position(record.topic, record.partition, record.offset)
+            self.log.take(record, garbled=place in garbled)
 
     # --- Redis ---
 
@@ -201,15 +261,10 @@ class RealEngines:
 
     async def _keys(self) -> list[bytes]:
         """Returns every key of the run, sorted."""
-        found: list[bytes] = []
-        cursor: bytes = b"0"
-        while True:
-            cursor, keys = await self._clients.bus.call(
-                "SCAN", cursor, "MATCH", f"{self.scope}*", "COUNT", SCAN
-            )
-            found += keys
-            if cursor == b"0":
-                return sorted(set(found))
+        scope = self.settings.topic_prefix
+        names = f"{self.settings.generation}:*", f"*_{crc32(scope.encode()):08x}:*"
+        bus = self._clients.bus
+        return sorted({k for n in names async for found in bus.scan(n, SCAN) for k in found})
 
 
 class EngineMurmuration(Murmuration):
@@ -228,7 +283,7 @@ class EngineMurmuration(Murmuration):
     def town_of(self, members: int, limits: Limits) -> Town:
         on = RealEngines(self._connected(), limits)
         self.run(on.open())
-        return Town(on, [MemoryGateway(on) for _ in range(GATEWAYS)], members)
+        return town_on(on, members)
 
     def end(self) -> None:
         on = self.town.on

@@ -9,7 +9,7 @@ means is the oracle's to say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from events.types import (
     Event,
@@ -63,16 +63,24 @@ class Act(NamedTuple):
     odd: int
 
 
+class Append(Protocol):
+    """Appends an event."""
+
+    def __call__(self, event: Event, gap: int = 0, *, garbled: bool = False) -> None: ...
+
+
 class Life:
     """Makes events of acts.
 
     Args:
-        append: Appends an event to the log, after so many offsets without a record.
+        append: Appends an event to the log, after so many offsets without a record; ``garbled`` if
+            nobody is to be able to read it.
         base: Added to all ids, and part of all names.
     """
 
-    def __init__(self, append: Callable[[Event, int], None], base: int = 0) -> None:
+    def __init__(self, append: Append, base: int = 0) -> None:
         self._append = append
+        self._garbles = False
         self._minted = 0
         self._gap = 0
         self._late = 0
@@ -86,14 +94,17 @@ class Life:
     def act(self, act: Act) -> None:
         """Does one act; one that needs something that is not there yet does nothing."""
         self._gap = int(act.odd % 5 == 4)
-        _ACTS[act.kind](self, act)
+        self._garbles = act.kind == "garble"
+        kind = GARBLED[act.what % len(GARBLED)] if self._garbles else act.kind
+        _ACTS[kind](self, act)
+        self._garbles = False
 
     def say(self, kind: type[Event], **fields: Any) -> int:
         """Appends an event of that kind; returns its id."""
         event_id = fields.pop("event_id", 0) or self.mint(0)
         event = kind(event_id=event_id, occurred_at=self._minted, **fields)
         self.said.append(event)
-        self._append(event, self._gap)
+        self._append(event, self._gap, garbled=self._garbles)
         return event_id
 
     def repeat(self, number: int) -> None:
@@ -309,6 +320,12 @@ _ACTS: dict[str, Callable[[Life, Act], None]] = {
     "open": _about_oneself(TimelineOpened),
 }
 
-KINDS = tuple(_ACTS)
+KINDS = (*_ACTS, "garble")
+GARBLED = (
+    *("tweet", "like", "follow", "retweet", "view", "reply", "unlike", "delete"),
+    *("block", "register", "claim", "quote", "unfollow", "about list", "bookmark", "erase"),
+)
+"""What a producer says so that nobody can read it, by its ``what``."""
+
 OFTEN = ("tweet", "follow", "like", "retweet", "reply", "delete", "unfollow")
 """Kinds that most of the rest is about."""

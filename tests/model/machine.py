@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from projections.engagement.layout import Limits
+from tests.model.buildings import GENERATIONS_MAX
+from tests.model.desk import WAYS, Way
 from tests.model.life import KINDS, OFTEN, PEOPLE, Act
-from tests.model.processes import MemoryEngines
+from tests.model.processes import STATES, Engines, MemoryEngines
 from tests.model.reader import MemoryGateway
 from tests.model.town import Move, Read, Town, small_bounds
 
@@ -65,7 +67,16 @@ _acts = st.lists(_drawn(_act, len(_WEIGHED), PEOPLE, PEOPLE, 16, 16), min_size=3
 _moves = st.lists(_drawn(_move, 12, 6, 9, 120), min_size=1, max_size=10)
 _safe_reads = st.lists(_drawn(Read, PEOPLE, 64), max_size=8)
 _reads = _safe_reads | st.lists(_drawn(Read, PEOPLE, 64, 13), max_size=8)
+_unit = st.sampled_from(("timelines", "engagement", *STATES))
 _FAILURES = ("evicts", "goes back", "is asked later", "goes back whole")
+
+
+def town_on(on: Engines, members: int) -> Town:
+    """Returns a new town on some engines."""
+    while len(_gateways) < GATEWAYS + GENERATIONS_MAX - 1:
+        _gateways.append(MemoryGateway())
+    gateways = [gateway.begin(on) for gateway in _gateways[:GATEWAYS]]
+    return Town(on, gateways, _gateways[GATEWAYS:], members)
 
 
 class Totals:
@@ -95,12 +106,7 @@ class Murmuration(RuleBasedStateMachine):
 
     def town_of(self, members: int, limits: Limits) -> Town:
         """Returns a new town."""
-        on = MemoryEngines(limits)
-        while len(_gateways) < GATEWAYS:
-            _gateways.append(MemoryGateway(on))
-        for gateway in _gateways:
-            gateway.process.move(on)
-        return Town(on, _gateways, members)
+        return town_on(MemoryEngines(limits), members)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs something to its end."""
@@ -186,8 +192,7 @@ class Murmuration(RuleBasedStateMachine):
         if knows:
             self.run(self.town.worker(worker).restart())
         else:
-            self.town.depose(worker)
-            self.run(self.town.successors_start())
+            self.run(self.town.depose(worker))
 
     @precondition(lambda self: self.town.zombies)
     @rule(zombie=_small, partition=st.integers(0, 5), longest=st.integers(1, 9))
@@ -214,10 +219,55 @@ class Murmuration(RuleBasedStateMachine):
         await self.town.settle()
         await self._read([Read(user, 0) for user in range(PEOPLE)])
 
-    @rule(act=st.integers(0, 4), author=_who, breaks=_breaks)
-    def tiers_change(self, act: int, author: int, breaks: int | None) -> None:
+    @rule(act=st.integers(0, 4), author=_who, generation=_small, breaks=_breaks)
+    def tiers_change(self, act: int, author: int, generation: int, breaks: int | None) -> None:
         """A keeper surveys, promotes or demotes, or everybody is pulled or pushed again."""
-        self.run(self.town.keep(act, self.town.life.user(author), breaks))
+        ready = self.run(self.town.generations.ready("timelines"))
+        of = ready[generation % len(ready)]
+        self.run(self.town.keep(act, self.town.life.user(author), of, breaks))
+
+    # --- generations ---
+
+    @rule(unit=_unit, slices=_small, breaks=_breaks, stops=st.booleans(), knows=st.booleans())
+    def a_replay_goes_on(
+        self, unit: str, slices: int, breaks: int | None, stops: bool, knows: bool
+    ) -> None:
+        """A unit's next generation is begun, or built further; the replay may be stopped then."""
+        self.run(self.town.generations.replay(unit, slices, breaks))
+        if stops:
+            self.run(self.town.generations.stop(unit, knows=knows))
+
+    @rule(unit=_unit, breaks=_breaks, knows=st.booleans())
+    def a_replay_ends(self, unit: str, breaks: int | None, knows: bool) -> None:
+        """It has reached the live end: the generation is ready, and fed from then on."""
+        self.run(self.town.generations.replay(unit, 0, None))
+        self.run(self.town.generations.finish(unit, breaks, knows=knows))
+
+    @rule(unit=_small, pick=_small, back=st.booleans(), looking=st.integers(0, GATEWAYS))
+    def an_engineer_promotes(self, unit: int, pick: int, back: bool, looking: int) -> None:
+        """Or rolls back; some gateways have looked since, and the others will."""
+        generations = self.town.generations
+        named = self.run(generations.several(unit))
+        self.run(generations.roll_back(named) if back else generations.promote(named, pick))
+        self.run(generations.look(self.town.gateways[:looking]))
+
+    @rule(unit=_small, pick=_small, breaks=_breaks, knows=st.booleans())
+    def an_engineer_drops(self, unit: int, pick: int, breaks: int | None, knows: bool) -> None:
+        """A generation goes that does not serve; a worker may not know of it."""
+        generations = self.town.generations
+        named = self.run(generations.several(unit))
+        self.run(generations.drop(named, pick, breaks, knows=knows))
+
+    # --- dead letters ---
+
+    @rule(pick=_small, way=st.sampled_from(WAYS), twice=st.booleans())
+    def an_operator_decides(self, pick: int, way: Way, twice: bool) -> None:
+        """About a dead letter; perhaps another one does at the same moment."""
+        self.run(self._decide(pick, way, twice))
+
+    async def _decide(self, pick: int, way: Way, twice: bool) -> None:
+        await self.town.desk.decide(pick, way, twice=twice)
+        await self.town.on.sync()
 
     # --- readers ---
 
@@ -263,12 +313,18 @@ class Murmuration(RuleBasedStateMachine):
 
     async def _end(self) -> None:
         town = self.town
-        await town.settle()
-        _right(await town.differences())
+        await self._compare()
         if town.zombies:
             await self._bury()
-            await town.settle()
-            _right(await town.differences())
+            await self._compare()
+
+    async def _compare(self) -> None:
+        town = self.town
+        await town.clear()
+        await town.generations.look()
+        _right(await town.differences(town.gateways))
+        for beside in await town.generations.views():
+            _right(await town.differences([beside]))
 
     async def _bury(self) -> None:
         for zombie in list(self.town.zombies):

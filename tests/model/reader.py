@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Self
 from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry
@@ -18,17 +17,19 @@ from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
-from projections.accounts.read import AccountsReader
-from projections.collections.read import CollectionsReader
-from projections.engagement.read import EngagementReader
-from projections.engagement.threads import ThreadsReader
-from projections.tweets.mentions import MentionsReader
-from projections.tweets.read import TweetsReader
+from infra import compose
+from infra.compose import Engines as Clients
+from infra.following import Following
 from tests.model.log import PARTITIONS
-from tests.model.processes import Engines, Process, timelines_reader
+from tests.model.processes import Engines, Process, process
+from tests.model.words import Words
 
 _TOKENS = Tokens(new_private_key())
 _METRICS = GatewayMetrics(CollectorRegistry())
+_READERS = (
+    *("accounts", "tweets", "mentions", "threads", "engagement"),
+    *("authors", "graph", "home", "collections"),
+)
 
 
 class _NoLog:
@@ -47,34 +48,32 @@ class _NoLog:
         return 1
 
 
+class _Current:
+    """Stands for a reader that is replaced when another generation comes into service."""
+
+    def __init__(self) -> None:
+        self.reader: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reader, name)
+
+
 class MemoryGateway:
-    """One gateway process.
+    """One gateway process, which follows the generations as the product's do.
 
     Making its routes and their document takes longer than a run of the model, so it is handed from
-    run to run (:meth:`Process.move`). All that it remembers are the tiers, under a version that no
-    other run has.
+    run to run, and only its readers are made anew (:meth:`begin`).
     """
 
-    def __init__(self, on: Engines, generation: str = "g1") -> None:
-        self.process = of = Process(on, generation)
+    def __init__(self) -> None:
         log = _NoLog()
-        timelines = timelines_reader(of)
-        accounts = AccountsReader(of.bus, of.store, of.keys("accounts"))
-        engagement = EngagementReader(of.bus, of.store, of.keys("engagement"))
-        tweets = CountedTweets(TweetsReader(of.bus, of.store, of.keys("tweets")), engagement)
+        self._readers = {name: _Current() for name in _READERS}
+        current: dict[str, Any] = dict(self._readers)
         self._gateway, _ = build(
             Services(
+                **current,
                 log=log,
                 minter=log,
-                accounts=accounts,
-                tweets=tweets,
-                mentions=MentionsReader(of.store),
-                threads=ThreadsReader(of.store),
-                engagement=engagement,
-                authors=timelines.authors,
-                graph=timelines.graph,
-                home=HomeTimelines(timelines, tweets, accounts),
-                collections=CollectionsReader(of.bus, of.store, of.keys("collections")),
                 openings=Openings(log, log, _METRICS, 3600.0),
                 units={},
                 tokens=_TOKENS,
@@ -85,6 +84,38 @@ class MemoryGateway:
                 version="model",
             )
         )
+        self.reads: Process
+        self._following: Following
+
+    def begin(self, on: Engines, serving: Mapping[str, str] | None = None) -> Self:
+        """Begins anew, on other engines."""
+        self._read(process(on, serving))
+        self._following = Following(self.reads, self._read)
+        return self
+
+    async def look(self) -> None:
+        """Changes over to what the registry says, if it says anything new."""
+        await self._following.look()
+
+    def _read(self, on: Clients) -> None:
+        assert isinstance(on, Process)
+        self.reads = on
+        timelines = compose.timelines_reader(on)
+        accounts, engagement = compose.accounts_reader(on), compose.engagement_reader(on)
+        tweets = CountedTweets(compose.tweets_reader(on), engagement)
+        readers = {
+            "accounts": accounts,
+            "tweets": tweets,
+            "mentions": compose.mentions_reader(on),
+            "threads": compose.threads_reader(on),
+            "engagement": engagement,
+            "authors": timelines.authors,
+            "graph": timelines.graph,
+            "home": HomeTimelines(timelines, tweets, accounts),
+            "collections": compose.collections_reader(on),
+        }
+        for name, current in self._readers.items():
+            current.reader = readers[name]
 
     async def get(self, user: int, path: str, **query: object) -> tuple[int, bytes]:
         """Returns status and body of an answer."""
@@ -107,20 +138,10 @@ class MemoryGateway:
         return response.status, response.body
 
 
-class _Errors(logging.Handler):
-    """Keeps the last error that a gateway logged; its answer says nothing of the inside."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.last = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = self.format(record)
-
-
-errors = _Errors()
+errors = Words("gateway")
 """What an answer 500 comes of."""
-logging.getLogger("gateway").addHandler(errors)
+
+Words("infra.following")
 
 _NOTHING: tuple[bytes, ...] = ()
 _issued: dict[int, str] = {}

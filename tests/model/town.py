@@ -15,17 +15,22 @@ from unittest import mock
 
 import msgspec
 
+from infra import following
+from infra.replay import lifecycle
 from projections import positions
 from projections.base import RetryableError
 from projections.engagement import likes
 from projections.timelines import authors, chunks, fan_out, keeper
 from projections.timelines.tiers import Tiers
 from tests.memory.line import Crashed
+from tests.model.buildings import TownGenerations
 from tests.model.compare import Comparison
+from tests.model.desk import Desk
 from tests.model.life import Life
-from tests.model.processes import BUCKETS, UNITS, Engines, Worker, mixed
+from tests.model.processes import Engines, mixed
 from tests.model.processes import keeper as made_keeper
 from tests.model.reader import MemoryGateway, errors
+from tests.model.worker import Worker
 from tests.oracle import Oracle
 
 ROUNDS_MAX = 60
@@ -46,6 +51,10 @@ def small_bounds() -> Iterator[None]:
         mock.patch.object(authors, "ROWS_PER_AUTHOR_MAX", 4),
         mock.patch.object(positions, "ARGUMENTS_PER_CALL_MAX", 6),
         mock.patch.object(likes, "ARGUMENTS_PER_CALL_MAX", 6),
+        mock.patch.object(lifecycle, "ANNOUNCED_MS", 0),
+        mock.patch.object(lifecycle, "CHANGE_SECONDS", 0.0),
+        mock.patch.object(lifecycle, "CAUGHT_UP_SECONDS_MAX", -1.0),
+        mock.patch.object(following, "BEHIND_SECONDS_MAX", -1.0),
     ):
         yield
 
@@ -81,26 +90,32 @@ class Town:
     Args:
         on: The engines.
         gateways: Gateway processes on them.
+        spare: Others, for generations that do not serve.
         members: Worker processes of each unit, which share its partitions.
     """
 
-    def __init__(self, on: Engines, gateways: Sequence[MemoryGateway], members: int = 1) -> None:
+    def __init__(
+        self,
+        on: Engines,
+        gateways: Sequence[MemoryGateway],
+        spare: Sequence[MemoryGateway],
+        members: int = 1,
+    ) -> None:
         self.on = on
-        self._gateways = gateways
+        self.gateways = gateways
+        self.spare = spare
         self.life = Life(on.log.append, on.base)
-        self.workers = [
-            Worker(self.on, unit, share=(member, members))
-            for unit in UNITS
-            for member in range(members)
-        ]
+        self.desk = Desk(on.log, self.life.say)
+        self.members = members
+        self.workers: list[Worker] = []
         self.zombies: list[Worker] = []
+        self.generations = TownGenerations(self)
         self.since: dict[int, tuple[str, int]] = {}
         self.compared = 0
 
     async def begin(self) -> None:
         """Starts the workers."""
-        for worker in self.workers:
-            await worker.start()
+        await self.generations.begin()
 
     # --- workers ---
 
@@ -131,29 +146,24 @@ class Town:
 
         async def one_after_another(found: list[Move]) -> None:
             for move in found:
-                mixed(chance, self.worker(move.worker).process)
+                mixed(chance, self.worker(move.worker).process.line)
                 await self.move(move)
 
-        processes = [gateway.process for gateway in self._gateways]
-        mixed(chance, *processes)
+        lines = [gateway.reads.line for gateway in self.gateways]
+        mixed(chance, *lines)
         await asyncio.gather(
             *(one_after_another(found) for found in by_worker.values()),
             *(self.read(read) for read in reads),
         )
-        mixed(None, *processes, *(worker.process for worker in self.workers))
+        mixed(None, *lines, *(worker.process.line for worker in self.workers))
 
-    def depose(self, number: int) -> None:
-        """A worker's partitions go to another process, which it does not know of yet."""
+    async def depose(self, number: int) -> None:
+        """A worker's partitions go to another process, and it does not know it yet."""
         old = self.worker(number)
         old.depose()
         self.zombies.append(old)
-        self.workers[self.workers.index(old)] = old.successor()
-
-    async def successors_start(self) -> None:
-        """Those who took over find out where to begin."""
-        for worker in self.workers:
-            if not worker.at:
-                await worker.start()
+        new = self.workers[self.workers.index(old)] = old.successor()
+        await new.start()
 
     async def zombie(self, number: int, partition: int, longest: int) -> None:
         """One who lost its partitions goes on with what it had fetched."""
@@ -174,6 +184,18 @@ class Town:
         piece = self.on.log.slice(source, max(0, at - back), longest, at)
         if piece is not None and not await worker.apply(piece):
             await worker.restart()
+
+    async def clear(self) -> None:
+        """Returns at lag zero, when every unit was told what any was told about a record."""
+        await self.settle()
+        while await self.desk.clear():
+            await self.on.sync()
+            await self.settle()
+
+    async def catch_up(self, worker: Worker) -> None:
+        """Returns when a worker has applied all there is."""
+        while await self._round(worker):
+            pass
 
     async def settle(self) -> None:
         """Returns at lag zero, every bucket having been told."""
@@ -198,12 +220,12 @@ class Town:
 
     # --- tiers ---
 
-    async def keep(self, act: int, author: int, breaks: int | None) -> None:
+    async def keep(self, act: int, author: int, generation: str, breaks: int | None) -> None:
         """A keeper surveys, promotes or demotes, or everybody is pulled or pushed again.
 
         The workers go on meanwhile. It may be cut off in the middle.
         """
-        process, at_work = made_keeper(self.on)
+        process, at_work = made_keeper(self.on, generation)
         work: Coroutine[Any, Any, None]
         match act % 5:
             case 0:
@@ -213,7 +235,7 @@ class Town:
             case 2:
                 work = at_work.demote([author])
             case pulled:
-                tiers = Tiers(process.bus, process.store, process.keys("timelines"))
+                tiers = Tiers(process.bus, process.store_of("timelines"), process.keys("timelines"))
                 work = _done(tiers.pull_only(pulled == 3))
         if breaks is not None:
             process.line.breaks_after(breaks // 2, kills=breaks % 2 == 0)
@@ -239,7 +261,7 @@ class Town:
             [
                 worker.process.keys(worker.name).positions(bucket)
                 for worker in self.workers
-                for bucket in range(BUCKETS)
+                for bucket in range(worker.process.settings.buckets)
             ]
         )
 
@@ -250,7 +272,7 @@ class Town:
         kind, about = read.what % 8, read.what // 8
         user, gateway = (
             self.life.user(read.who),
-            self._gateways[(read.who + about) % len(self._gateways)],
+            self.gateways[(read.who + about) % len(self.gateways)],
         )
         post = self.life.post_of(about)
         other = self.life.user(about)
@@ -267,27 +289,28 @@ class Town:
         )[kind]
         if self.life.lists and kind == 7:
             path = f"/api/lists/{self.life.lists[about % len(self.life.lists)][0]}/tweets"
-        line = gateway.process.line
+        line = gateway.reads.line
         if read.breaks:
             line.breaks_after(read.breaks - 1, kills=False)
         status, body = await gateway.get(user, path, count=3)
         line.mend()
-        assert status != INTERNAL_ERROR, f"{path}: {errors.last}"
+        assert status != INTERNAL_ERROR, f"{path}: {errors}"
         if path == "/api/timeline/home" and status == 200:
             page = msgspec.json.decode(body)
             if page["data"]:
                 cursor = page["meta"]["newest_cursor"]
                 self.since[user] = (cursor, int(page["data"][0]["id"]))
 
-    async def differences(self) -> list[str]:
+    async def differences(self, gateways: Sequence[MemoryGateway]) -> list[str]:
         """Compares every read of every user with the oracle; at lag zero there are none."""
-        comparison = Comparison(Oracle(self.on.log.records()), self._get)
+
+        async def get(user: int, path: str, **query: object) -> tuple[int, bytes]:
+            gateway = gateways[(user + len(path)) % len(gateways)]
+            status, body = await gateway.get(user, path, **query)
+            assert status != INTERNAL_ERROR, f"{path}: {errors}"
+            return status, body
+
+        comparison = Comparison(Oracle(self.desk.told()), get)
         await comparison.all(self.since)
         self.compared += comparison.compared
         return comparison.differences
-
-    async def _get(self, user: int, path: str, **query: object) -> tuple[int, bytes]:
-        gateway = self._gateways[(user + len(path)) % len(self._gateways)]
-        status, body = await gateway.get(user, path, **query)
-        assert status != INTERNAL_ERROR, f"{path}: {errors.last}"
-        return status, body
