@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cassandra import DriverException
+
 from events.cassandra import Statements
+from events.errors import StoreUnavailable
 from tests.memory.cql import Definition, Select, parse
 from tests.memory.line import Line
 from tests.memory.store import Database
@@ -32,10 +35,11 @@ class MemoryStatements(Statements):
         self, cql: str, values: Sequence[Any] = (), *, serial: bool = False
     ) -> list[Mapping[str, Any]]:
         await self._line.pause()
-        rows: list[Mapping[str, Any]] = []
         done = self._line.admit(1)
-        if done:
-            rows = self._do(cql, values)
+        try:
+            rows = self._do(cql, values) if done else []
+        except DriverException as error:
+            raise StoreUnavailable(f"the store did not answer: {error}") from error
         self._line.check(whole=done == 1)
         await self._line.pause()
         return rows
