@@ -44,6 +44,8 @@ class TownGenerations:
         self._town = town
         self._operator = process(town.on)
         self.audit: list[tuple[str, str, str]] = []
+        self.several: tuple[str, ...] = ()
+        """Units that have more than one generation."""
 
     async def begin(self) -> None:
         """Every unit begins with its first."""
@@ -81,9 +83,7 @@ class TownGenerations:
         for number in range(slices):
             worker = builders[number % len(builders)]
             for source in worker.lags[:1]:
-                piece = worker.next(source, 1 + number % 4)
-                if piece is not None and not await worker.apply(piece):
-                    await worker.restart()
+                await worker.go(source, 1 + number % 4)
 
     async def stop(self, unit: str, *, knows: bool) -> None:
         """A replay is stopped; its processes end, or go on without their partitions."""
@@ -121,6 +121,11 @@ class TownGenerations:
                 await begin_fan_out(there, topic, ends, TOPIC_ID)
             await hand_on_large(on.at({one.unit: serving}), there)
         await on.generations.ready(one)
+
+    async def count(self) -> None:
+        """Notes which units have several generations."""
+        there = [one.unit for one in await self._operator.generations.all()]
+        self.several = tuple(unit for unit in STATES if there.count(unit) > 1)
 
     async def _begun(self, unit: str) -> int:
         rows = await self._operator.generations._rows()
@@ -164,12 +169,6 @@ class TownGenerations:
                 self._town.zombies.append(worker)
 
     # --- serving ---
-
-    async def several(self, pick: int) -> str:
-        """Returns a unit that has several generations, where there is one."""
-        there = [one.unit for one in await self._operator.generations.all()]
-        found = [unit for unit in STATES if there.count(unit) > 1] or STATES
-        return found[pick % len(found)]
 
     async def promote(self, unit: str, pick: int) -> None:
         """An engineer puts a generation into service, if it has applied what the present one has.

@@ -62,7 +62,7 @@ def _move(worker: int, partition: int, longest: int, breaks: int) -> Move:
     return Move(worker, partition, 1 + longest, breaks if breaks < 60 else None)
 
 
-_WEIGHED = OFTEN * 3 + KINDS
+_WEIGHED = OFTEN * 3 + KINDS + ("garble",) * 3
 _acts = st.lists(_drawn(_act, len(_WEIGHED), PEOPLE, PEOPLE, 16, 16), min_size=3, max_size=16)
 _moves = st.lists(_drawn(_move, 12, 6, 9, 120), min_size=1, max_size=10)
 _safe_reads = st.lists(_drawn(Read, PEOPLE, 64), max_size=8)
@@ -236,30 +236,36 @@ class Murmuration(RuleBasedStateMachine):
         self.run(self.town.generations.replay(unit, slices, breaks))
         if stops:
             self.run(self.town.generations.stop(unit, knows=knows))
+        self.run(self.town.generations.count())
 
     @rule(unit=_unit, breaks=_breaks, knows=st.booleans())
     def a_replay_ends(self, unit: str, breaks: int | None, knows: bool) -> None:
         """It has reached the live end: the generation is ready, and fed from then on."""
         self.run(self.town.generations.replay(unit, 0, None))
         self.run(self.town.generations.finish(unit, breaks, knows=knows))
+        self.run(self.town.generations.count())
 
+    @precondition(lambda self: self.town.generations.several)
     @rule(unit=_small, pick=_small, back=st.booleans(), looking=st.integers(0, GATEWAYS))
     def an_engineer_promotes(self, unit: int, pick: int, back: bool, looking: int) -> None:
         """Or rolls back; some gateways have looked since, and the others will."""
         generations = self.town.generations
-        named = self.run(generations.several(unit))
+        named = generations.several[unit % len(generations.several)]
         self.run(generations.roll_back(named) if back else generations.promote(named, pick))
         self.run(generations.look(self.town.gateways[:looking]))
 
+    @precondition(lambda self: self.town.generations.several)
     @rule(unit=_small, pick=_small, breaks=_breaks, knows=st.booleans())
     def an_engineer_drops(self, unit: int, pick: int, breaks: int | None, knows: bool) -> None:
         """A generation goes that does not serve; a worker may not know of it."""
         generations = self.town.generations
-        named = self.run(generations.several(unit))
+        named = generations.several[unit % len(generations.several)]
         self.run(generations.drop(named, pick, breaks, knows=knows))
+        self.run(generations.count())
 
     # --- dead letters ---
 
+    @precondition(lambda self: self.town.on.log.letters)
     @rule(pick=_small, way=st.sampled_from(WAYS), twice=st.booleans())
     def an_operator_decides(self, pick: int, way: Way, twice: bool) -> None:
         """About a dead letter; perhaps another one does at the same moment."""

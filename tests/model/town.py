@@ -27,6 +27,7 @@ from tests.model.buildings import TownGenerations
 from tests.model.compare import Comparison
 from tests.model.desk import Desk
 from tests.model.life import Life
+from tests.model.log import Source
 from tests.model.processes import Engines, mixed
 from tests.model.processes import keeper as made_keeper
 from tests.model.reader import MemoryGateway, errors
@@ -36,6 +37,8 @@ from tests.oracle import Oracle
 ROUNDS_MAX = 60
 INTERNAL_ERROR = 500
 SLICE_MAX = 1000
+BEATS = 0.3
+"""Share of the workers that say where they are while slices are in hand."""
 
 
 @contextmanager
@@ -122,37 +125,40 @@ class Town:
     def worker(self, number: int) -> Worker:
         return self.workers[number % len(self.workers)]
 
-    async def move(self, move: Move) -> None:
-        """One worker goes one slice on; who is killed is started again."""
+    async def move(self, move: Move, source: Source | None = None) -> None:
+        """One worker goes one slice on, of that partition or one that lags."""
         worker = self.worker(move.worker)
         behind = worker.lags
-        piece = worker.next(behind[move.partition % len(behind)], move.longest) if behind else None
-        if piece is None:
+        if source is None:
+            source = behind[move.partition % len(behind)] if behind else None
+        if source is None or source not in behind:
             return
         line = worker.process.line
         if move.breaks is not None:
             line.breaks_after(move.breaks // 2, kills=move.breaks % 2 == 0)
-        if await worker.apply(piece):
+        if await worker.go(source, move.longest):
             line.mend()
-        else:
-            await worker.restart()
 
     async def together(self, moves: Sequence[Move], reads: Sequence[Read], seed: int) -> None:
-        """Moves and reads side by side, mixed by a seed; those of one worker in order."""
+        """Moves and reads side by side, mixed by a seed; those of one partition in order."""
         chance = Random(seed)
-        by_worker: dict[int, list[Move]] = {}
+        by_partition: dict[tuple[Worker, Source], list[Move]] = {}
         for move in moves:
-            by_worker.setdefault(move.worker % len(self.workers), []).append(move)
+            worker = self.worker(move.worker)
+            source = worker.sources[move.partition % len(worker.sources)]
+            by_partition.setdefault((worker, source), []).append(move)
 
-        async def one_after_another(found: list[Move]) -> None:
+        async def one_after_another(worker: Worker, source: Source, found: list[Move]) -> None:
             for move in found:
-                mixed(chance, self.worker(move.worker).process.line)
-                await self.move(move)
+                mixed(chance, worker.process.line)
+                await self.move(move, source)
+            if chance.random() < BEATS:
+                await self._beat(worker)
 
         lines = [gateway.reads.line for gateway in self.gateways]
         mixed(chance, *lines)
         await asyncio.gather(
-            *(one_after_another(found) for found in by_worker.values()),
+            *(one_after_another(*one, found) for one, found in by_partition.items()),
             *(self.read(read) for read in reads),
         )
         mixed(None, *lines, *(worker.process.line for worker in self.workers))
@@ -208,15 +214,19 @@ class Town:
         """Returns whether there was anything to do."""
         busy = False
         for source in worker.sources:
-            while (piece := worker.next(source, SLICE_MAX)) is not None:
+            while (lives := await worker.go(source, SLICE_MAX)) is not None:
                 busy = True
-                if not await worker.apply(piece):
-                    await worker.restart()
+                if not lives:
                     return True
-        if not await worker.beat():
-            await worker.restart()
+        return not await self._beat(worker) or busy
+
+    async def _beat(self, worker: Worker) -> bool:
+        """A worker says where it is; returns whether it had not to start anew."""
+        loop = worker.loop
+        if await worker.beat():
             return True
-        return busy
+        await worker.restart(loop)
+        return False
 
     # --- tiers ---
 

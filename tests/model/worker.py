@@ -41,6 +41,10 @@ failures = Words("streams")
 """What ended a worker that ought to have gone on."""
 
 
+def _nothing() -> None:
+    """What is told of a slice that is durable; the model looks at its unit."""
+
+
 @lru_cache
 def _metrics(unit: str) -> Metrics:
     return Metrics(unit, CollectorRegistry())
@@ -76,6 +80,7 @@ class Worker:
     """One worker process, started anew as often as it ends.
 
     Attributes:
+        loop: What feeds the unit; another one with each process.
         at: The next offset by source.
         horizon: Where a zombie's slices end: what it had fetched when it lost its partitions. None
             for a worker that has its partitions.
@@ -92,6 +97,7 @@ class Worker:
     ) -> None:
         self._on = on
         self._share = share
+        self._starting = asyncio.Lock()
         self.name = unit
         self.state = state_of(unit)
         self.generation = generation
@@ -102,7 +108,7 @@ class Worker:
     def _make(self) -> None:
         self.process = process(self._on, {self.state: self.generation})
         self.unit = unit_of(self.process, self.name)
-        self._loop = self._made_loop()
+        self.loop = self._made_loop()
         member, members = self._share
         self.sources = self._on.log.sources(self.unit.topics)[member::members]
 
@@ -140,10 +146,28 @@ class Worker:
             else:
                 return
 
-    async def restart(self) -> None:
-        """Is killed and started again."""
-        self._make()
-        await self.start()
+    async def restart(self, ended: SliceLoop | None = None) -> None:
+        """Is killed and started again; unless another process has taken over from ``ended``."""
+        async with self._starting:
+            if ended in (None, self.loop):
+                self.process.line.breaks_after(0, kills=True)
+                self._make()
+                await self.start()
+
+    async def go(self, source: Source, most: int) -> bool | None:
+        """Goes a slice on; who is killed is started again.
+
+        Slices of several partitions may be in hand at once, as in the product.
+
+        Returns:
+            Whether the process lives on; None where there was nothing to do.
+        """
+        async with self._starting:
+            loop, piece = self.loop, self.next(source, most)
+        if piece is None or await self.apply(piece):
+            return None if piece is None else True
+        await self.restart(loop)
+        return False
 
     def successor(self) -> Worker:
         """Returns the process that takes over; it is to be started."""
@@ -165,13 +189,15 @@ class Worker:
 
     async def apply(self, piece: RawSlice) -> bool:
         """Applies a slice; returns whether the process lives on, and had not to start anew."""
-        if await self._loop.take(piece):
+        loop, line = self.loop, self.process.line
+        if await (await loop.take(piece, _nothing)):
             source = piece.tp.topic, piece.tp.partition
-            self.at[source] = max(self.at[source], piece.end)
-        elif self._loop.ended.done():
-            end = self._loop.ended.result()
+            if loop is self.loop:
+                self.at[source] = max(self.at[source], piece.end)
+        elif loop.ended.done():
+            end = loop.ended.result()
             gone = self.horizon is not None and "unconfigured table" in str(end)
-            assert isinstance(end, Restart) or self.process.line.killed or gone, failures
+            assert isinstance(end, Restart) or line.killed or gone, failures
             return False
         return True
 
