@@ -7,6 +7,7 @@ course when its letter is there.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -20,6 +21,11 @@ from events.types import (
     TweetPosted,
     UserRegistered,
 )
+from projections.accounts.unit import Accounts
+from projections.collections.unit import Collections
+from projections.engagement.unit import Engagement
+from projections.timelines.unit import Timelines
+from projections.tweets.unit import Tweets
 from streams.decisions import REDRIVE
 from tests.model.log import MemoryLog, Place
 from tests.oracle import LogRecord
@@ -44,6 +50,15 @@ UNIT_OF = {
 }
 """Of each topic a unit that reads it."""
 
+_READERS = {
+    topic: {
+        unit.name
+        for unit in (Accounts, Tweets, Timelines, Engagement, Collections)
+        if topic in unit.topics
+    }
+    for topic in UNIT_OF
+}
+
 Say = Callable[..., int]
 
 
@@ -61,6 +76,7 @@ class Desk:
         self._book = Book()
         self._buried = self._ruled = 0
         self._courses: dict[Place, list[Way]] = {}
+        self._told: dict[Place, set[str]] = defaultdict(set)
 
     async def decide(self, pick: int, way: Way, *, twice: bool) -> None:
         """Decides about a letter that waits; by another operator at once as well, in another way.
@@ -118,6 +134,7 @@ class Desk:
             self._ruled = end
 
     def _tell(self, letter: Letter, way: Way) -> None:
+        self._note(letter)
         said = {**letter.id._asdict(), "attempt": letter.next_attempt}
         if way == "without":
             self._say(LetterDiscarded, **said)
@@ -127,6 +144,14 @@ class Desk:
         if way != "as it is":
             body = self._log.shelf.encode(event if way == "mended" else _edited(event))
         self._say(RedriveRequested, **said, payload=body)
+
+    def _note(self, letter: Letter) -> None:
+        """Once every unit was told about a record, a release comes that could read it."""
+        place = _place(letter)
+        told = self._told[place]
+        told.add(letter.id.unit)
+        if told == _READERS[place.topic]:
+            self._log.shelf.understand(self._log.garbled[place])
 
     def told(self) -> list[LogRecord]:
         """Returns the log as it is meant, by all that was decided."""

@@ -55,6 +55,12 @@ class Shelf:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._understood: set[bytes] = set()
+
+    def understand(self, event: Event) -> None:
+        """Lets processes read from now on what nobody could, as a newer release may."""
+        at = next(at for at, known in enumerate(self._events) if known is event)
+        self._understood.add(b"?%d" % at)
 
     def encode(self, event: Event, *, garbled: bool = False) -> bytes:
         """Returns the value of an event, or one that nobody can read."""
@@ -63,13 +69,21 @@ class Shelf:
 
     def decode(self, value: bytes) -> Event:
         """Returns what a value says."""
-        return self._events[int(value)]
+        return self._events[int(value.removeprefix(b"?"))]
 
     async def decode_batch(
         self, values: Sequence[bytes | None], topic: str | None = None, *, anew: bool = False
     ) -> Decoded:
-        """As :meth:`events.codec.Codec.decode_batch`."""
-        bad = {at for at, value in enumerate(values) if value is not None and value[:1] == b"?"}
+        """As :meth:`events.codec.Codec.decode_batch`.
+
+        What is understood by now is so where it stands in the log, and not as it is sent back
+        (``anew``): generations might else disagree whether an attempt failed.
+        """
+        bad = {
+            at
+            for at, value in enumerate(values)
+            if value is not None and value[:1] == b"?" and (anew or value not in self._understood)
+        }
         events = [
             None if value is None or at in bad else self.decode(value)
             for at, value in enumerate(values)
