@@ -33,6 +33,8 @@ class Line:
         self.chance = chance
         self._left: int | None = None
         self._kills = False
+        self.killed = False
+        """Whether it has broken for good."""
 
     def breaks_after(self, operations: int, *, kills: bool) -> None:
         """Breaks after so many more operations."""
@@ -42,11 +44,6 @@ class Line:
         """Takes back what :meth:`breaks_after` said."""
         self._left, self._kills = None, False
 
-    @property
-    def killed(self) -> bool:
-        """Whether it has broken for good."""
-        return self._kills and self._left == 0
-
     async def pause(self) -> None:
         """Takes time."""
         if self.chance is not None:
@@ -55,6 +52,8 @@ class Line:
 
     def admit(self, operations: int) -> int:
         """Returns how many of a request's operations are done; ask :meth:`check` after them."""
+        if self.killed:
+            return 0
         if self._left is None:
             return operations
         done = min(operations, self._left)
@@ -68,9 +67,10 @@ class Line:
             RetryableError: for this once.
             Crashed: for good.
         """
-        if whole and self._left != 0:
+        if whole and self._left != 0 and not self.killed:
             return
-        if self._kills:
+        if self._kills or self.killed:
+            self.killed = True
             raise Crashed
         self._left = None
         raise RetryableError("cut off")

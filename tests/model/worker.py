@@ -150,7 +150,7 @@ class Worker:
         """Is killed and started again; unless another process has taken over from ``ended``."""
         async with self._starting:
             if ended in (None, self.loop):
-                self.process.line.breaks_after(0, kills=True)
+                self.process.line.killed = True
                 self._make()
                 await self.start()
 
@@ -197,7 +197,7 @@ class Worker:
         elif loop.ended.done():
             end = loop.ended.result()
             gone = self.horizon is not None and "unconfigured table" in str(end)
-            assert isinstance(end, Restart) or line.killed or gone, failures
+            assert isinstance(end, Restart) or line.killed or gone, f"{end}\n{failures}"
             return False
         return True
 
