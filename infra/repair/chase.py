@@ -127,7 +127,7 @@ async def chase(
             await forget()
             stored = await rows.read([Part("tallies", key)])
             for cells in stored.values():
-                position = cells["position"].value
+                position = cells["position"].value if "position" in cells else 0
                 if position > end:
                     continue  # the worker is ahead by a batch
                 right = written(registers.row(position), rows.keys).cells

@@ -184,9 +184,8 @@ class Counts:
 
     def outrun(self, wrong: Iterable[Row]) -> set[Place]:
         """Returns the partitions whose registers are among rows."""
-        sources = {row[1][1] for row in wrong if row[0] == "tallies"}
-        places = {(topic, int(n)) for topic, _, n in (one.rpartition("/") for one in sources) if n}
-        return {place for place in places if place[0] in self.topics}
+        sources = (row[1][1].rpartition("/") for row in wrong if row[0] == "tallies")
+        return {(topic, int(number)) for topic, _, number in sources if topic in self.topics}
 
     def registers(self, place: Place, records: Sequence[LogRecord]) -> Registers:
         """Returns the registers of a partition as of some records."""

@@ -199,7 +199,9 @@ class Mender:
 
     async def _chase(self, target: Counts, stored: Stored, wrong: Sequence[Change]) -> None:
         """Stays with partitions whose worker has written on from a wrong register meanwhile."""
-        for place in target.outrun(change.row for change in wrong):
+        # One that a deletion hides is not there to be counted on from.
+        there = [change.row for change in wrong if change.stored is not None]
+        for place in target.outrun(there):
             view = open_view(self._on)
             try:
                 await chase(

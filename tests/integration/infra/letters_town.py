@@ -29,7 +29,7 @@ from streams.worker import run_worker
 from tests.oracle import LogRecord, Oracle
 from tests.oracle_redrive import meant
 
-LAG_S_MAX = 60.0
+LAG_S_MAX = 150.0
 UNITS = ("accounts", "tweets", "timelines", "engagement", "collections")
 UNKNOWN_SCHEMA = b"\0\x7f\xff\xff\xff"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from events.types import UserUnfollowed
+from events.types import UserFollowed, UserUnfollowed
 from gateway.queries.home import HomeTimelines
 from gateway.queries.view import HomePage
 from projections.base import RetryableError
@@ -25,10 +25,9 @@ from tests.contracts.case import World
 from tests.contracts.timelines_case import HistoryTweet, HistoryTweets, HistoryUsers
 from tests.integration.projections.tiers_scene import (
     LENGTH,
-    ROUNDS,
-    SECONDS_MAX,
     Scene,
     every_home_is_the_oracles,
+    nobody_loses_what_he_saw,
 )
 
 pytestmark = pytest.mark.engines
@@ -39,37 +38,14 @@ async def test_no_reader_loses_a_tweet_while_pushing_stops_and_begins(
     scene: Scene, seed: int
 ) -> None:
     rng = Random(seed)
-    readers = scene.fans[:4]
-    seen: dict[int, set[int]] = {reader: set() for reader in readers}
-    changing = True
 
-    async def traffic() -> None:
-        for _ in range(ROUNDS):
-            scene.tweet(rng.choice((scene.star, scene.other, readers[0])))
-            if rng.random() < 0.2:
-                kind = rng.choice((UserUnfollowed, None))
-                edge = (rng.choice(scene.fans[4:]), scene.other)
-                scene.follow(*edge, kind) if kind else scene.follow(*edge)
-            await scene.work("social-graph", rng.randint(1, 3))
-            await scene.work("new-tweets", rng.randint(1, 4))
-            if rng.random() < 0.5:
-                await scene.work("fan-out", rng.randint(1, 3))
-            await asyncio.sleep(0)
-        while changing or not all(map(scene.log.empty, scene.log.records)):
-            await scene.drain()
-            await asyncio.sleep(0)
-
-    async def look() -> None:
-        while changing:
-            reader = rng.choice(readers)
-            before = set(seen[reader])
-            found = await scene.home(reader)
-            assert found == sorted(set(found), reverse=True)
-            assert not before - set(found)
-            seen[reader] |= set(found)
+    def act(reader: int) -> None:
+        scene.tweet(rng.choice((scene.star, scene.other, reader)))
+        if rng.random() < 0.2:
+            kind = rng.choice((UserUnfollowed, UserFollowed))
+            scene.follow(rng.choice(scene.fans[4:]), scene.other, kind)
 
     async def change() -> None:
-        nonlocal changing
         for turn in range(6):
             assert await scene.timelines.pull_only(turn % 2 == 0)
             await asyncio.sleep(rng.random() * 0.1)
@@ -77,14 +53,9 @@ async def test_no_reader_loses_a_tweet_while_pushing_stops_and_begins(
                 await scene.keeper.promote([scene.star])
                 await asyncio.sleep(rng.random() * 0.1)
                 await scene.keeper.demote([scene.star])
-        changing = False
 
-    async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as group:
-        for task in (traffic(), look(), look(), change()):
-            group.create_task(task)
-    assert all(seen.values())
+    await nobody_loses_what_he_saw(scene, rng, act, change)
     assert scene.timelines.unpushed > 0
-    await every_home_is_the_oracles(scene)
 
 
 async def test_nothing_is_pushed_and_every_home_is_whole(scene: Scene) -> None:

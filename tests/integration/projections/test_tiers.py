@@ -22,10 +22,9 @@ from projections.timelines.tiers import State
 from tests.contracts.history import TOPIC_ID
 from tests.integration.projections.tiers_scene import (
     FANS,
-    ROUNDS,
-    SECONDS_MAX,
     Scene,
     every_home_is_the_oracles,
+    nobody_loses_what_he_saw,
 )
 
 pytestmark = pytest.mark.engines
@@ -34,41 +33,15 @@ pytestmark = pytest.mark.engines
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_no_reader_loses_a_tweet_while_tiers_change(scene: Scene, seed: int) -> None:
     rng = Random(seed)
-    readers = scene.fans[:4]
-    seen: dict[int, set[int]] = {reader: set() for reader in readers}
-    changing = True
 
-    async def traffic() -> None:
-        for _ in range(ROUNDS):
-            scene.tweet(rng.choice((scene.star, scene.star, scene.other, readers[0])))
-            if rng.random() < 0.1:
-                scene.follow(rng.choice(scene.fans[4:]), scene.star, UserUnfollowed)
-            if rng.random() < 0.1:
-                scene.follow(rng.choice(scene.fans[4:]), scene.star)
-            await scene.work("social-graph", rng.randint(1, 3))
-            await scene.work("new-tweets", rng.randint(1, 4))
-            if rng.random() < 0.5:
-                await scene.work("fan-out", rng.randint(1, 3))
-            await asyncio.sleep(0)
-        while changing or not all(map(scene.log.empty, scene.log.records)):
-            await scene.drain()
-            await asyncio.sleep(0)
-
-    async def look() -> None:
-        while changing:
-            reader = rng.choice(readers)
-            if rng.random() < 0.05:  # lost: rebuilt by the next read
-                key = scene.keys.of(HOME, reader)
-                await scene.world.bus.call("DEL", key)
-            before = set(seen[reader])  # another look may learn more meanwhile
-            found = await scene.home(reader)
-            assert found == sorted(set(found), reverse=True)
-            lost = before - set(found)
-            assert not lost, (await scene.state_of(scene.star), sorted(lost))
-            seen[reader] |= set(found)
+    def act(reader: int) -> None:
+        scene.tweet(rng.choice((scene.star, scene.star, scene.other, reader)))
+        if rng.random() < 0.1:
+            scene.follow(rng.choice(scene.fans[4:]), scene.star, UserUnfollowed)
+        if rng.random() < 0.1:
+            scene.follow(rng.choice(scene.fans[4:]), scene.star)
 
     async def change() -> None:
-        nonlocal changing
         for _ in range(3):
             await scene.keeper.promote([scene.star])
             assert await scene.state_of(scene.star) is State.CELEBRITY
@@ -76,13 +49,8 @@ async def test_no_reader_loses_a_tweet_while_tiers_change(scene: Scene, seed: in
             await scene.keeper.demote([scene.star])
             assert await scene.state_of(scene.star) is None
             await asyncio.sleep(rng.random() * 0.2)
-        changing = False
 
-    async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as group:
-        for task in (traffic(), look(), look(), change()):
-            group.create_task(task)
-    assert all(seen.values())
-    await every_home_is_the_oracles(scene)
+    await nobody_loses_what_he_saw(scene, rng, act, change, lost=0.05)
 
 
 async def test_a_survey_moves_authors_both_ways(scene: Scene) -> None:

@@ -7,9 +7,11 @@ Cassandra.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
+from random import Random
 from secrets import randbits
+from typing import Any
 
 from events.slices import Record, Slice
 from events.types import Event, UserFollowed
@@ -17,6 +19,7 @@ from gateway.queries.home import HomeTimelines
 from projections.positions import AppliedPositions
 from projections.timelines.fan_out import FanOut
 from projections.timelines.keeper import Keeper, KeeperSettings
+from projections.timelines.layout import HOME
 from projections.timelines.read import TimelinesReader
 from projections.timelines.tiers import State, Tiers
 from projections.timelines.unit import Timelines
@@ -193,3 +196,56 @@ async def every_home_is_the_oracles(scene: Scene) -> None:
         assert await scene.home(user) == oracle.home(user)
         counts = (await scene.reader.graph.counts([user]))[user]
         assert counts == (oracle.followers_count(user), oracle.following_count(user))
+
+
+async def nobody_loses_what_he_saw(
+    scene: Scene,
+    rng: Random,
+    act: Callable[[int], None],
+    change: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    lost: float = 0.0,
+) -> None:
+    """Readers look while people act and something changes; then every home is the oracle's.
+
+    Args:
+        scene: The town.
+        rng: Decides how slices are cut, who looks, and when.
+        act: Appends what happens in one round; given one of the readers.
+        change: What is done meanwhile; workers and readers go on until it is done.
+        lost: Share of the looks before which the cached timeline is lost.
+    """
+    readers = scene.fans[:4]
+    seen: dict[int, set[int]] = {reader: set() for reader in readers}
+    changing: asyncio.Task[None]
+
+    async def traffic() -> None:
+        for _ in range(ROUNDS):
+            act(readers[0])
+            await scene.work("social-graph", rng.randint(1, 3))
+            await scene.work("new-tweets", rng.randint(1, 4))
+            if rng.random() < 0.5:
+                await scene.work("fan-out", rng.randint(1, 3))
+            await asyncio.sleep(0)
+        while not changing.done() or not all(map(scene.log.empty, scene.log.records)):
+            await scene.drain()
+            await asyncio.sleep(0)
+
+    async def look() -> None:
+        while not changing.done():
+            reader = rng.choice(readers)
+            if rng.random() < lost:  # rebuilt by the next read
+                await scene.world.bus.call("DEL", scene.keys.of(HOME, reader))
+            before = set(seen[reader])  # another look may learn more meanwhile
+            found = await scene.home(reader)
+            assert found == sorted(set(found), reverse=True)
+            gone = before - set(found)
+            assert not gone, (await scene.state_of(scene.star), sorted(gone))
+            seen[reader] |= set(found)
+
+    async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as group:
+        changing = group.create_task(change())
+        for task in (traffic(), look(), look()):
+            group.create_task(task)
+    assert all(seen.values())
+    await every_home_is_the_oracles(scene)
