@@ -23,6 +23,7 @@ from tests.contracts.case import UnitCase, World
 from tests.contracts.collections_case import CollectionsCase
 from tests.contracts.engagement_case import ColdEngagementCase, EngagementCase
 from tests.contracts.history import TOPIC_ID, LogBuilder, redriven, slices
+from tests.contracts.search_case import SearchCase
 from tests.contracts.timelines_case import TimelinesCase
 from tests.contracts.tweets_case import TweetsCase
 from tests.oracle import LogRecord
@@ -34,6 +35,7 @@ CASES: tuple[UnitCase, ...] = (
     EngagementCase(),
     ColdEngagementCase(),
     CollectionsCase(),
+    SearchCase(),
 )
 SEEDS = (1, 2, 3)
 LOOKS = 4

@@ -1,8 +1,8 @@
 """Function libraries as a Redis server runs them: in Lua 5.1, over commands in Python.
 
 ``lupa`` brings the interpreter. Of what Redis adds to it there is ``redis.call``,
-``redis.register_function`` and the part of ``struct`` that the project uses: ``<`` and unsigned
-integers of 1 to 8 bytes.
+``redis.register_function``, the part of ``struct`` that the project uses (``<`` and ``>``, unsigned
+integers of 1 to 8 bytes), and ``cmsgpack.unpack``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Any
 
 import hiredis
+import msgspec
 from lupa import lua51
 
 from projections.bus import Reply
@@ -42,6 +43,7 @@ class Functions:
         self._table = self._lua.table_from
         names = self._lua.globals()
         names[b"redis"] = self._table({b"call": self._run, b"register_function": self._register})
+        names[b"cmsgpack"] = self._table({b"unpack": self._unpack_msgpack})
         names[b"struct"] = self._table({b"pack": _pack, b"unpack": _unpack})
 
     def load(self, source: bytes) -> None:
@@ -75,6 +77,14 @@ class Functions:
             return self._table([False if one is None else one for one in reply])
         return reply
 
+    def _unpack_msgpack(self, data: bytes) -> Any:
+        return self._lua_value(msgspec.msgpack.decode(data))
+
+    def _lua_value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return self._table([self._lua_value(one) for one in value])
+        return value
+
     def _reply(self, value: Any) -> Reply:
         """A script's value as a client sees it: a table up to its first nil, numbers cut off."""
         if value is None or value is False:
@@ -97,9 +107,9 @@ class Functions:
 def _struct(form: bytes) -> Struct:
     text = form.decode()
     sizes = _FORMAT.findall(text)
-    if text != "<" + "".join(f"I{size}" for size in sizes):
+    if text[:1] not in "<>" or text[1:] != "".join(f"I{size}" for size in sizes):
         raise ValueError(f"struct: a format that is not known here: {text}")
-    return Struct("<" + "".join(_CODES[int(size)] for size in sizes))
+    return Struct(text[0] + "".join(_CODES[int(size)] for size in sizes))
 
 
 def _pack(form: bytes, *numbers: float) -> bytes:

@@ -153,6 +153,18 @@ class Redis:
             self.expiry[key] = self.now_ms + int(options[options.index(b"PX") + 1])
         return old if b"GET" in options else b"OK"
 
+    def _setnx(self, words: list[bytes]) -> Reply:
+        if words[0] in self.values:
+            return 0
+        self.values[words[0]] = words[1]
+        return 1
+
+    def _setrange(self, words: list[bytes]) -> Reply:
+        value, at, part = self._held(words[0], bytes) or b"", int(words[1]), words[2]
+        value = value.ljust(at, b"\0")
+        self.values[words[0]] = value[:at] + part + value[at + len(part) :]
+        return len(self.values[words[0]])
+
     def _mget(self, words: list[bytes]) -> Reply:
         values = (self.values.get(key) for key in words)
         return [value if isinstance(value, bytes) else None for value in values]
@@ -234,7 +246,8 @@ class Redis:
 
 
 _ONE_KEY = (
-    "get set append strlen getrange pexpire hget hset hsetnx hdel hlen hgetall sadd srem scard"
+    "get set setnx setrange append strlen getrange pexpire hget hset hsetnx hdel hlen hgetall "
+    "sadd srem scard"
 )
 _KEYS = {
     **dict.fromkeys(("mget", "del", "unlink", "exists"), -1),

@@ -133,22 +133,16 @@ def _check(node: Node) -> None:
     for part in parts:
         if isinstance(part, tree.COUNTED) and part not in tree.members(node):
             raise QueryError(part.at, "numbers of likes and retweets outside of OR, - and groups")
-    loose = _loose(node)
-    if loose is not None:
+    if not tree.looks_for_something(node):
         what = "a word, #tag, @user, from:, to: or conversation_id: beside what only narrows"
-        raise QueryError(loose.at, what)
+        raise QueryError(_loose(node).at, what)
 
 
-def _loose(node: Node) -> Node | None:
-    """Returns what would have every tweet looked at, if anything does."""
-    match node:
-        case tree.And(nodes=nodes):
-            found = [_loose(one) for one in nodes]
-            return None if None in found else found[0]
-        case tree.Or(nodes=nodes):
-            return next((one for one in map(_loose, nodes) if one is not None), None)
-        case _:
-            return None if isinstance(node, tree.SOUGHT) else node
+def _loose(node: Node) -> Node:
+    """Returns what would have every tweet looked at, in a tree that looks for nothing."""
+    if isinstance(node, tree.Or):
+        return next(one for one in node.nodes if not tree.looks_for_something(one))
+    return tree.members(node)[0]
 
 
 def _check_depth(text: str) -> None:

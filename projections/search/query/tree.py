@@ -181,6 +181,17 @@ def members(node: Node) -> tuple[Node, ...]:
     return node.nodes if isinstance(node, And) else (node,)
 
 
+def looks_for_something(node: Node) -> bool:
+    """Says whether a node can be answered without looking at every tweet."""
+    match node:
+        case And(nodes=nodes):
+            return any(map(looks_for_something, nodes))
+        case Or(nodes=nodes):
+            return all(map(looks_for_something, nodes))
+        case _:
+            return isinstance(node, SOUGHT)
+
+
 def leaves(node: Node) -> Iterator[Leaf]:
     """Yields the leaves of a tree from left to right."""
     match node:

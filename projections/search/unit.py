@@ -1,0 +1,214 @@
+"""The search unit's writing side: a slice of ``new-tweets`` becomes postings, then the newest tier.
+
+1. Analyse each post (:func:`projections.search.layout.document`).
+2. Write documents, postings and their spans at QUORUM, in grouped batches.
+3. Put posts into the real-time tier and take deleted ones out, and move the position, in one script
+   a bucket; the buckets are the shards of the tier, by tweet id.
+
+Exactly-once effect: natural in the store, where every cell is an upsert on a natural key whose
+timestamp follows from its record's offset. In Redis by the rules of ``search.lua``: a tweet is
+there once, the first of two posts of an id counts, and a deletion leaves a mark, whichever came
+first. So a slice may be applied twice, cut differently, or late by a worker that lost its
+partition.
+
+A bucket that has no index gets one from ``resume``: whole from the first id upwards where nothing
+was ever applied; else Redis has lost it, and it is whole from a moment on that has not come yet.
+
+Bounded by: ``RECORDS_MAX`` posts in memory at once; ``SPANS_REMEMBERED_MAX``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from events.slices import Record, Slice
+from events.snowflake import compose
+from events.types import TweetDeleted, TweetPosted
+from projections import versions
+from projections.bus import RedisBus
+from projections.keys import Keys
+from projections.positions import Effect, Positions, stored_positions
+from projections.search.layout import (
+    INDEX,
+    SCRIPTS,
+    SPAN_BITS,
+    TABLES,
+    Document,
+    Window,
+    author_mark,
+    document,
+    packed_facts,
+    packed_id,
+    packed_terms,
+)
+from projections.store import Store
+from projections.unit import StoredUnit
+
+NAME = "search"
+TOPICS = frozenset({"new-tweets", "redrive"})
+
+RECORDS_MAX = 1000
+"""Records whose rows are built before they are written: some 12 rows a post."""
+
+SPANS_REMEMBERED_MAX = 200_000
+"""Rows of ``posting_spans`` that this worker has written and need not write again."""
+
+AHEAD_MS = 60_000
+"""How far a gateway's clock may be ahead: ids from a later moment were not applied yet."""
+
+VERSION = 1 << 32
+"""A version is an offset modulo this; see ``search.lua``."""
+
+Row = tuple[str, Sequence[Any]]
+
+_POSTED = (
+    "INSERT INTO {documents} (tweet_id, author_id, posted_at, language, flags) "
+    "VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+_DELETED = (
+    "INSERT INTO {documents} (tweet_id, author_id, deleted) VALUES (?, ?, true) USING TIMESTAMP ?"
+)
+_POSTING = (
+    "INSERT INTO {postings} (term, span, tweet_id, author_id, posted_at, places) "
+    "VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+_SPAN = "INSERT INTO {posting_spans} (term, span) VALUES (?, ?) USING TIMESTAMP ?"
+_OPEN = SCRIPTS.name("murmur_search_open")
+_WRITTEN_AT = 1
+"""Timestamp of rows that are the same whoever writes them."""
+
+
+class Search(StoredUnit):
+    """The writing side; see :mod:`projections.search.read` for the reading side.
+
+    Args:
+        bus: The cluster.
+        store: The generation's tables.
+        keys: The unit's names.
+        window: Bounds of the real-time tier.
+        span_bits: Of a partition of postings.
+        clock_ms: Milliseconds since the Unix epoch.
+    """
+
+    name = NAME
+    topics = TOPICS
+    tables = TABLES
+    kinds = frozenset({INDEX})
+
+    def __init__(
+        self,
+        bus: RedisBus,
+        store: Store,
+        keys: Keys,
+        window: Window | None = None,
+        span_bits: int = SPAN_BITS,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        positions = Positions(bus, store, keys, commit=(SCRIPTS, "murmur_search_commit"))
+        super().__init__(bus, store, keys, positions)
+        self._window = window or Window()
+        self._bits = span_bits
+        self._clock_ms = clock_ms
+        self._spans: dict[tuple[str, int], None] = {}
+
+    async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
+        """Returns the next offset to read; makes the index of each bucket that has none."""
+        applied = await stored_positions(self._store, self._keys.unit)
+        floor = compose(self._clock_ms() + AHEAD_MS, 0, 0) if any(applied.values()) else 0
+        start = await self._positions.resume(topic, partition, topic_id)
+        await self._bus.calls_strict(
+            [("FCALL", _OPEN, 1, index_key(self._keys, b), packed_id(floor)) for b in self._buckets]
+        )
+        return start
+
+    async def apply(self, piece: Slice) -> None:
+        """Applies a slice; the tweets in it are found by both tiers when this returns."""
+        effects: dict[int, list[Effect]] = {}
+        for begin in range(0, len(piece.records), RECORDS_MAX):
+            records = piece.records[begin : begin + RECORDS_MAX]
+            documents = [
+                document(record.event, record.offset)
+                for record in records
+                if isinstance(record.event, TweetPosted)
+            ]  # 1
+            await self._archive(documents, records)  # 2
+            self._effects(documents, records, effects)
+        await self._positions.commit(piece, effects)  # 3
+
+    @property
+    def _buckets(self) -> range:
+        return range(self._keys.buckets)
+
+    async def _archive(self, documents: Iterable[Document], records: Iterable[Record]) -> None:
+        rows: list[Row] = []
+        spans: dict[tuple[str, int], None] = {}
+        for one in documents:
+            span = one.tweet_id >> self._bits
+            rows += _rows_of(one, span)
+            spans.update(dict.fromkeys((term, span) for term, _ in one.terms))
+        new = [pair for pair in spans if pair not in self._spans]
+        rows += ((_SPAN, (*pair, _WRITTEN_AT)) for pair in new)
+        for record in records:
+            event = record.event
+            if isinstance(event, TweetDeleted):
+                at = versions.latest(record.offset)
+                rows.append((_DELETED, (event.tweet_id, event.user_id, at)))
+        await self._store.write(rows)
+        if len(self._spans) + len(new) > SPANS_REMEMBERED_MAX:
+            self._spans.clear()
+        self._spans.update(dict.fromkeys(new))
+
+    def _effects(
+        self,
+        documents: Iterable[Document],
+        records: Iterable[Record],
+        effects: dict[int, list[Effect]],
+    ) -> None:
+        """Adds what a script does: posts first, for a deletion holds whichever came first."""
+        for one in documents:
+            put = ("T", packed_id(one.tweet_id), author_mark(one.author_id))
+            rest = (one.posted_at % VERSION, packed_facts(one), packed_terms(one.terms))
+            self._add(effects, one.tweet_id, (*put, *rest))
+        for record in records:
+            event = record.event
+            if isinstance(event, TweetDeleted):
+                gone = ("X", packed_id(event.tweet_id), author_mark(event.user_id))
+                self._add(effects, event.tweet_id, gone)
+
+    def _add(
+        self, effects: dict[int, list[Effect]], tweet_id: int, operation: tuple[Any, ...]
+    ) -> None:
+        bucket = self._keys.bucket(tweet_id)
+        window = self._window
+        bounds = ("W", window.tweets, window.segments, window.span)
+        key = (index_key(self._keys, bucket),)
+        # Each brings the bounds along: a bucket's effects may be cut into several calls anywhere.
+        effects.setdefault(bucket, []).append((key, (*bounds, *operation)))
+
+
+def index_key(keys: Keys, bucket: int) -> bytes:
+    """Returns the name of a bucket's index, which its keys begin with."""
+    return keys.prefix(INDEX, bucket) + keys.unit.encode()
+
+
+def _rows_of(one: Document, span: int) -> Iterable[Row]:
+    first = versions.first(one.posted_at)
+    yield (
+        _POSTED,
+        (
+            one.tweet_id,
+            one.author_id,
+            one.posted_at,
+            one.language,
+            one.flags,
+            first,
+        ),
+    )
+    places: dict[str, bytearray] = {}
+    for term, place in one.terms:
+        places.setdefault(term, bytearray()).append(place)
+    for term, found in places.items():
+        key = (term, span, one.tweet_id, one.author_id, one.posted_at)
+        yield _POSTING, (*key, bytes(found), _WRITTEN_AT)

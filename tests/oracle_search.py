@@ -1,0 +1,164 @@
+"""The search unit's part of the oracle: which tweets a query finds, by looking at every tweet.
+
+The sentences
+- A query finds among the tweets that exist: posted, and never deleted by their author, whichever
+  came first. Of two posts with one id the first counts. Whether the author is active, and what one
+  reader may see, is for whoever asks (``sees``).
+- A tweet is what the nodes of ``projections.search.query.tree`` say. Its words are its text's terms
+  by place, in its language (``projections.search.analysis``); a retweet has no words.
+- *Words* are in a tweet when there is a place, 0 or above, from which on each place that is asked
+  for has one of its terms, or is a stop word in the tweet's language; one place at least has.
+- *And*: every member is so. A member of words that are all stop words in the tweet's language is
+  passed over, if another member that looks for something (words, users, a conversation) is so.
+- A query that says ``lang:`` once, outside of everything, asks for the stems of that language only.
+- By recency a higher id comes first.
+- A count is the number of tweets that are found, by the time in their ids.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from events.snowflake import time_of
+from events.types import Event, TweetDeleted, TweetPosted
+from projections.search.analysis.languages import language_of
+from projections.search.analysis.terms import Asked, asked, indexed
+from projections.search.query import tree
+from projections.search.query.tree import Node
+from projections.text import entities
+from tests.oracle_log import LogFed, LogRecord
+
+WIDTHS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+
+
+def everybody(_tweet: TweetPosted) -> bool:
+    """Sees all that exists."""
+    return True
+
+
+class SearchOracle(LogFed):
+    """Feed it records; then ask.
+
+    Args:
+        records: To begin with.
+        holder: Returns who holds a username.
+    """
+
+    def __init__(
+        self, records: Iterable[LogRecord] = (), holder: Callable[[str], int | None] | None = None
+    ) -> None:
+        self._posted: dict[int, TweetPosted] = {}
+        self._deleted: set[tuple[int, int]] = set()
+        self._holder = holder or (lambda _name: None)
+        super().__init__(records)
+
+    def apply(self, event: Event) -> None:
+        """Take in an event that is new."""
+        match event:
+            case TweetPosted():
+                self._posted.setdefault(event.tweet_id, event)
+            case TweetDeleted():
+                self._deleted.add((event.user_id, event.tweet_id))
+            case _:
+                pass
+
+    def standing(self) -> list[TweetPosted]:
+        """Tweets that exist, newest first."""
+        return [
+            tweet
+            for tweet_id, tweet in sorted(self._posted.items(), reverse=True)
+            if (tweet.user_id, tweet_id) not in self._deleted
+        ]
+
+    def search(self, query: Node, sees: Callable[[TweetPosted], bool] = everybody) -> list[int]:
+        """Ids of what a query finds, newest first."""
+        languages = [n.language for n in tree.members(query) if isinstance(n, tree.Lang)]
+        spoken = languages[0] if len(languages) == 1 else None
+        return [
+            tweet.tweet_id
+            for tweet in self.standing()
+            if sees(tweet) and self._is(query, tweet, spoken)
+        ]
+
+    def counts(self, query: Node, width_ms: int) -> dict[int, int]:
+        """How many tweets a query finds, by the start of the minute, hour or day they are of."""
+        return dict(
+            Counter(time_of(tweet_id) // width_ms * width_ms for tweet_id in self.search(query))
+        )
+
+    def _is(self, node: Node, tweet: TweetPosted, spoken: str | None) -> bool:
+        match node:
+            case tree.Words(text=text):
+                return _stands_in(asked(text, spoken), tweet)
+            case tree.Not(node=inner):
+                return not self._is(inner, tweet, spoken)
+            case tree.Or(nodes=nodes):
+                return any(self._is(one, tweet, spoken) for one in nodes)
+            case tree.And(nodes=nodes):
+                so = {one for one in nodes if self._is(one, tweet, spoken)}
+                passed = {one for one in nodes if _says_nothing(one, tweet, spoken)} - so
+                return so | passed == set(nodes) and (
+                    not passed or any(map(_looks_for_something, so))
+                )
+            case _:
+                return self._narrows(node, tweet)
+
+    def _narrows(self, node: Node, tweet: TweetPosted) -> bool:
+        parsed = entities.parse(tweet.text)
+        facts: dict[Node, bool] = {
+            tree.Is("reply"): tweet.reply_to_id is not None,
+            tree.Is("retweet"): tweet.retweet_of_id is not None,
+            tree.Is("quote"): tweet.quote_of_id is not None,
+            tree.Has("media"): bool(tweet.media_ids),
+            tree.Has("links"): bool(parsed.urls),
+            tree.Has("hashtags"): bool(parsed.hashtags),
+            tree.Has("mentions"): bool(parsed.mentions),
+        }
+        match node:
+            case tree.From(username=name):
+                return tweet.user_id == self._holder(name)
+            case tree.To(username=name):
+                answered = tweet.reply_to_user_id
+                return answered is not None and answered == self._holder(name)
+            case tree.Conversation(tweet_id=root):
+                return tweet.conversation_id == root
+            case tree.Lang(language=language):
+                return language_of(tweet.lang) == language
+            case tree.Newer(than=bound):
+                return tweet.tweet_id > bound
+            case tree.Older(than=bound):
+                return tweet.tweet_id < bound
+            case _:
+                return facts[node]
+
+
+def _stands_in(wanted: list[Asked], tweet: TweetPosted) -> bool:
+    found: dict[int, set[str]] = {}
+    for term in indexed(tweet.text, tweet.lang):
+        found.setdefault(term.place, set()).add(term.text)
+    language = language_of(tweet.lang)
+    for start in range(max(found, default=-1) + 1):
+        there = [bool(found.get(start + one.place, set()) & set(one.terms)) for one in wanted]
+        if any(there) and all(
+            so or language in one.stop_in for so, one in zip(there, wanted, strict=True)
+        ):
+            return True
+    return False
+
+
+def _says_nothing(node: Node, tweet: TweetPosted, spoken: str | None) -> bool:
+    if not isinstance(node, tree.Words):
+        return False
+    language = language_of(tweet.lang)
+    return all(language in one.stop_in for one in asked(node.text, spoken))
+
+
+def _looks_for_something(node: Node) -> bool:
+    match node:
+        case tree.And(nodes=nodes):
+            return any(map(_looks_for_something, nodes))
+        case tree.Or(nodes=nodes):
+            return all(map(_looks_for_something, nodes))
+        case _:
+            return isinstance(node, tree.SOUGHT)
