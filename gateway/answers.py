@@ -208,6 +208,30 @@ class UserPage(_Answer, frozen=True, kw_only=True):
     meta: PageMeta
 
 
+class TweetCount(_Answer, frozen=True, kw_only=True):
+    """How many tweets were found of an interval, its end left out."""
+
+    start: Time
+    end: Time
+    tweet_count: int
+
+
+class CountsMeta(PageMeta, frozen=True, kw_only=True):
+    """Of a page of counts."""
+
+    total_tweet_count: int
+
+
+class CountsPage(_Answer, frozen=True, kw_only=True):
+    """Intervals in which tweets were found, the earliest of the page first.
+
+    ``next_cursor`` leads to what is earlier than all of them.
+    """
+
+    data: list[TweetCount]
+    meta: CountsMeta
+
+
 class TweetAnswer(_Answer, frozen=True, kw_only=True):
     """One tweet."""
 

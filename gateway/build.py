@@ -36,10 +36,13 @@ from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.lists import ListQueries
 from gateway.queries.mentions import MentionQueries
+from gateway.queries.people import PeopleQueries
+from gateway.queries.search import SearchQueries
 from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routes import Handlers, table
+from gateway.search_routes import SearchHandlers
 from gateway.services import (
     Accounts,
     Authors,
@@ -50,6 +53,8 @@ from gateway.services import (
     Log,
     Mentions,
     Minter,
+    People,
+    Search,
     Threads,
     Tweets,
 )
@@ -71,6 +76,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         graph: Reads follows, blocks and mutes.
         home: Reads home timelines.
         collections: Reads lists and bookmarks.
+        search: Finds tweets.
+        people: Finds users.
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
@@ -98,6 +105,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     graph: Graph
     home: Home
     collections: Collections
+    search: Search
+    people: People
     openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
@@ -164,6 +173,10 @@ def build(services: Services) -> tuple[Gateway, Health]:
         ),
         graph_commands=GraphCommands(checks, graph, minter, appender),
         collections=_collections(services, checks, appender, cursors),
+        search=SearchHandlers(
+            SearchQueries(services.search, services.tweets, accounts, graph, cursors),
+            PeopleQueries(services.people, accounts, graph),
+        ),
         health=health,
         letters=LetterHandlers(services.letters) if services.letters is not None else None,
     )

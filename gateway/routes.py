@@ -42,6 +42,7 @@ from gateway.queries.timeline import TimelineQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routing import PAGE, Access, Parameter, Route
+from gateway.search_routes import SearchHandlers, search_routes
 from gateway.talk_routes import talk
 
 ACCOUNTS, TWEETS, TIMELINES, ENGAGEMENT = "accounts", "tweets", "timelines", "engagement"
@@ -83,6 +84,7 @@ class Handlers(NamedTuple):
     graph_commands: GraphCommands
     engagement_commands: EngagementCommands
     collections: CollectionHandlers
+    search: SearchHandlers
     health: Health
     letters: LetterHandlers | None = None
 
@@ -97,6 +99,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *_timelines(handlers),
         *talk(handlers.mentions, handlers.conversation, handlers.pin_commands),
         *collection_routes(handlers.collections),
+        *search_routes(handlers.search),
     ]
     operators = _operators(handlers.health)
     if handlers.letters is not None:

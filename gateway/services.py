@@ -16,6 +16,8 @@ from gateway.queries.view import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.collections.layout import ListFragment
 from projections.listing import Page
+from projections.search.program import Program
+from projections.search.read import Counted, Results
 from projections.timelines.authors import NEWEST, Merge
 from projections.timelines.layout import Relations
 from projections.tweets.layout import TweetFragment
@@ -129,6 +131,26 @@ class Authors(Protocol):
         self, originals: Collection[int], authors: Sequence[int]
     ) -> dict[int, list[tuple[int, int]]]:
         """Returns (retweet id, author) by original, newest first, deleted ones among them."""
+        ...
+
+
+class Search(Protocol):
+    """Tweets by what is in them; ``projections.search.read``."""
+
+    async def find(self, program: Program, below: int, want: int) -> Results:
+        """Returns what a query finds under an id, newest first."""
+        ...
+
+    async def count(self, program: Program, width_ms: int, below: int) -> Counted:
+        """Returns how many tweets under an id a query finds, by interval."""
+        ...
+
+
+class People(Protocol):
+    """Users by their names; ``projections.search.people``."""
+
+    async def starting_with(self, asked: list[str], limit: int) -> list[int]:
+        """Returns users of whom a word may begin with the longest of these."""
         ...
 
 

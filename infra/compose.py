@@ -40,6 +40,12 @@ from projections.engagement.unit import RECORDS_MAX, Engagement
 from projections.generations import Generations, Phase
 from projections.keys import Keys
 from projections.positions import AppliedPositions
+from projections.search.layout import Window
+from projections.search.people import PeopleReader
+from projections.search.read import SearchReader
+from projections.search.unit import NAME as SEARCH
+from projections.search.unit import RECORDS_MAX as SEARCH_RECORDS_MAX
+from projections.search.unit import Search
 from projections.store import Store
 from projections.timelines.fan_out import NAME as FAN_OUT
 from projections.timelines.fan_out import SLICE_CHUNKS_MAX, FanOut
@@ -288,6 +294,16 @@ def _collections(on: Engines) -> Collections:
     return Collections(on.bus, on.store_of(COLLECTIONS), on.keys(COLLECTIONS))
 
 
+def _search(on: Engines) -> Search:
+    settings = on.settings
+    window = Window(
+        tweets=settings.search_segment_tweets,
+        segments=settings.search_segments,
+        hours=settings.search_window_hours,
+    )
+    return Search(on.bus, on.store_of(SEARCH), on.keys(SEARCH), window)
+
+
 UNITS: dict[str, Callable[[Engines], StoredUnit]] = {
     ACCOUNTS: _accounts,
     TWEETS: _tweets,
@@ -295,10 +311,15 @@ UNITS: dict[str, Callable[[Engines], StoredUnit]] = {
     FAN_OUT: _fan_out,
     ENGAGEMENT: _engagement,
     COLLECTIONS: _collections,
+    SEARCH: _search,
 }
 """The units there are, by name."""
 
-SLICE_RECORDS_MAX = {ENGAGEMENT: RECORDS_MAX, FAN_OUT: SLICE_CHUNKS_MAX}
+SLICE_RECORDS_MAX = {
+    ENGAGEMENT: RECORDS_MAX,
+    FAN_OUT: SLICE_CHUNKS_MAX,
+    SEARCH: SEARCH_RECORDS_MAX,
+}
 """Records in one slice, of units that want others than the usual number."""
 
 
@@ -352,6 +373,16 @@ def engagement_reader(on: Engines) -> EngagementReader:
 def collections_reader(on: Engines) -> CollectionsReader:
     """The collections unit's reading side."""
     return CollectionsReader(on.bus, on.store_of(COLLECTIONS), on.keys(COLLECTIONS))
+
+
+def search_reader(on: Engines) -> SearchReader:
+    """The search unit's reading side: the blender of both tiers."""
+    return SearchReader(on.bus, on.store_of(SEARCH), on.keys(SEARCH))
+
+
+def people_reader(on: Engines) -> PeopleReader:
+    """The search unit's reading side for users by name."""
+    return PeopleReader(on.store_of(SEARCH))
 
 
 def timelines_reader(on: Engines) -> TimelinesReader:

@@ -192,6 +192,8 @@ class Composition:
                 graph=timelines.graph,
                 home=HomeTimelines(timelines, tweets, accounts),
                 collections=compose.collections_reader(on),
+                search=compose.search_reader(on),
+                people=compose.people_reader(on),
                 openings=self.openings,
                 units=units,
                 tokens=self._tokens,

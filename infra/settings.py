@@ -160,6 +160,15 @@ class Settings(BaseSettings):
         30, description="Days after which nothing is pushed to somebody who was not seen"
     )
     timeline_length: PositiveInt = Field(800, description="Tweets kept in a home timeline")
+    search_segment_tweets: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        8_192, description="Tweets in one segment of a bucket of the real-time search"
+    )
+    search_segments: Annotated[int, Field(ge=2, le=1_024)] = Field(
+        16, description="Segments of a bucket; with search_segment_tweets the size of its window"
+    )
+    search_window_hours: PositiveInt = Field(
+        168, description="Hours after which a segment is dropped, by the newest tweet in its bucket"
+    )
 
     # Processes.
     gateway_host: str = Field("127.0.0.1", description="Address the gateway listens on")

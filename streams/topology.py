@@ -11,6 +11,7 @@ consume a topic, and a test holds it to this page::
     fan-out, redrive                                  → fan-out     → projections.timelines.fan_out
     new-tweets, engagements, redrive                  → engagement  → projections.engagement.unit
     lists, bookmarks, redrive                         → collections → projections.collections.unit
+    new-tweets, users, redrive                        → search      → projections.search.unit
 
 Of ``redrive`` a unit takes what is addressed to it: decisions about its own dead letters
 (:mod:`streams.decisions`), ``fan-out`` too, so that no letter has nowhere to go.

@@ -11,6 +11,8 @@ The sentences
 - *And*: every member is so. A member of words that are all stop words in the tweet's language is
   passed over, if another member that looks for something (words, users, a conversation) is so.
 - A query that says ``lang:`` once, outside of everything, asks for the stems of that language only.
+- A user is a candidate for what is typed, if a word of a username or of a display name that he
+  ever had begins with the longest part of it.
 - By recency a higher id comes first.
 - A count is the number of tweets that are found, by the time in their ids.
 """
@@ -21,9 +23,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from events.snowflake import time_of
-from events.types import Event, TweetDeleted, TweetPosted
+from events.types import Event, ProfileChanged, TweetDeleted, TweetPosted, UserRegistered
 from projections.search.analysis.languages import language_of
 from projections.search.analysis.terms import Asked, asked, indexed
+from projections.search.analysis.tokens import fold, tokens
 from projections.search.query import tree
 from projections.search.query.tree import Node
 from projections.text import entities
@@ -50,6 +53,7 @@ class SearchOracle(LogFed):
     ) -> None:
         self._posted: dict[int, TweetPosted] = {}
         self._deleted: set[tuple[int, int]] = set()
+        self._words: dict[int, set[str]] = {}
         self._holder = holder or (lambda _name: None)
         super().__init__(records)
 
@@ -60,6 +64,12 @@ class SearchOracle(LogFed):
                 self._posted.setdefault(event.tweet_id, event)
             case TweetDeleted():
                 self._deleted.add((event.user_id, event.tweet_id))
+            case UserRegistered(username=username, name=name):
+                words = self._words.setdefault(event.user_id, set())
+                words |= {fold(username), *(token.text for token in tokens(name))}
+            case ProfileChanged(name=str() as name):
+                words = self._words.setdefault(event.user_id, set())
+                words |= {token.text for token in tokens(name)}
             case _:
                 pass
 
@@ -86,6 +96,11 @@ class SearchOracle(LogFed):
         return dict(
             Counter(time_of(tweet_id) // width_ms * width_ms for tweet_id in self.search(query))
         )
+
+    def people(self, typed: str) -> list[int]:
+        """Candidates for what somebody types to find a user."""
+        longest = max((fold(part).lstrip("@") for part in typed.split()), key=len)
+        return [u for u, words in self._words.items() if any(w.startswith(longest) for w in words)]
 
     def _is(self, node: Node, tweet: TweetPosted, spoken: str | None) -> bool:
         match node:

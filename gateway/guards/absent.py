@@ -46,6 +46,8 @@ FUNCTIONS: Mapping[str, Callable[[Command], Reply]] = {
     "murmur_engagement_fill": lambda _: 0,
     "murmur_finish_timeline": lambda _: 0,
     "murmur_collect": lambda _: 0,
+    "murmur_search_find": lambda _: None,
+    "murmur_search_count": lambda _: None,
 }
 """By function, without the version that ends its name."""
 

@@ -90,6 +90,11 @@ class Finder:
         places = self._places("new-tweets", authors) if authors else await self._posts(tweets)
         return Subject(frozenset(places), _among("tweet_id", tweets))
 
+    async def _search(self, one: Suspect, ids: set[int]) -> Subject:
+        if one.kind.name == "people":
+            return Subject(frozenset(self._places("users", ids)), _among("user_id", ids))
+        return Subject(frozenset(await self._posts(ids)), _among("tweet_id", ids))
+
     async def _timelines(self, one: Suspect, ids: set[int]) -> Subject:
         user = one.key
         assert isinstance(user, int)

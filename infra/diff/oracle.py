@@ -32,6 +32,7 @@ from infra.diff.sides import GenerationSide, keys_of
 from infra.diff.views import Kind
 from projections import fragments
 from projections.engagement.layout import KINDS
+from projections.search.layout import document
 from projections.text.entities import parse
 from streams.decisions import REDRIVE, Decision
 
@@ -209,6 +210,7 @@ class OracleSide:
             ("engagement", "likes"): lambda: people,
             ("collections", "list"): oracle.collections.lists,
             ("collections", "user"): lambda: people,
+            ("search", "term"): lambda: (x for t in tweets for x in _terms(oracle, t)),
         }
         return set(by_kind.get((unit, kind.name), lambda: ())())
 
@@ -232,7 +234,19 @@ def _answers(oracle: Oracle) -> dict[str, Callable[[Any], Any]]:
             "lists_count": kept.owned_count(user),
             "bookmarks": kept.bookmarks(user),
         },
+        "posting_spans": lambda term: {
+            "tweets": [
+                tweet_id
+                for tweet_id in sorted(oracle.posted(), reverse=True)
+                if _stands(oracle, tweet_id) and term in _terms(oracle, tweet_id)
+            ]
+        },
+        "people": lambda start: {"users": UNSAID},
     }
+
+
+def _terms(oracle: Oracle, tweet_id: int) -> set[str]:
+    return {term.text for term in document(oracle._posted[tweet_id], 0).terms}
 
 
 def _user(oracle: Oracle, user: int) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from projections.bus import Command, RedisBus, Reply
 from projections.functions import EFFECTS
 
-READS = frozenset({"GET", "MGET", "GETRANGE", "HGET", "HGETALL", "STRLEN", "EXISTS"})
+READS = frozenset({"GET", "MGET", "GETRANGE", "HGET", "HGETALL", "STRLEN", "EXISTS", "FCALL_RO"})
 
 _LEASE = EFFECTS.name("murmur_lease")
 _HELD = 0
@@ -34,7 +34,8 @@ class QuietBus(RedisBus):
         self._inner = inner
 
     def use_library(self, source: str) -> None:
-        """No script is run."""
+        """Adds a library, of which only what writes nothing is run."""
+        self._inner.use_library(source)
 
     async def call(self, *command: object) -> Reply:
         """Runs or answers one command."""

@@ -23,6 +23,7 @@ from infra.diff.keys import Table
 from projections.accounts.layout import UserFragment
 from projections.base import RetryableError
 from projections.listing import NEWEST, Page
+from projections.search.program import Place, Words
 from projections.timelines.read import TimelinesReader
 from projections.tweets.layout import TweetFragment
 from projections.tweets.mentions import Addressee, addressees
@@ -77,6 +78,10 @@ KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
         _kind("list", "lists:list_id"),
         _kind("members", "list_members:list_id,user_id"),
         _kind("user", "lists_of:user_id", "bookmarks:user_id", "bookmarks_of:user_id"),
+    ),
+    "search": (
+        _kind("term", "posting_spans:term"),
+        _kind("people", "people:start"),
     ),
 }  # fmt: skip
 """The questions by unit."""
@@ -208,12 +213,35 @@ def _collections(on: Engines, beside: Engines) -> dict[str, Read]:
     return {"list": one, "members": members, "user": user}
 
 
+def _search(on: Engines, beside: Engines) -> dict[str, Read]:
+    reader, people = compose.search_reader(on), compose.people_reader(on)
+
+    async def term(text: str) -> Any:
+        """What both tiers find by one term, in their order."""
+        program = Words((Place(0, (text,), ()),))
+        found: list[int] = []
+        below = NEWEST
+        while below and len(found) < ENTRIES_MAX:
+            part = await reader.find(program, below, PAGE)
+            if part.recent_only:
+                raise RetryableError(f"what is found by {text!r} could be read in part only")
+            found += part.ids
+            below = part.floor
+        return {"tweets": found}
+
+    async def named(start: str) -> Any:
+        return {"users": sorted(await people.starting_with([start], ENTRIES_MAX))}
+
+    return {"term": term, "people": named}
+
+
 _READS: dict[str, Callable[[Engines, Engines], dict[str, Read]]] = {
     "accounts": _accounts,
     "tweets": _tweets,
     "timelines": _timelines,
     "engagement": _engagement,
     "collections": _collections,
+    "search": _search,
 }
 
 assert _READS.keys() == KINDS_OF_UNIT.keys()

@@ -6,7 +6,8 @@
 
 Keeps true: what is returned is whole from its floor upwards, so a page that begins below that floor
 lacks and repeats nothing: the border is an id, and each tier answers on its own side of it. While
-the archive is slow or away the real-time tier answers alone, and the answer says so.
+the archive is slow or away the real-time tier answers alone, and the answer says so; while Redis is
+away, or has no index, the archive answers for both.
 
 Bounded by: ``RECENT_STEPS_MAX`` round trips to Redis, and ``ARCHIVE_STEPS_MAX`` steps of the
 archive, which together get ``archive_seconds``.
@@ -88,13 +89,17 @@ class SearchReader:
 
         Raises:
             TooCostly: it would hold up others.
-            RetryableError: Redis is away.
+            RetryableError: both tiers are away.
         """
         above, highest = bounds(program)
         below = min(below, highest)
         part, border = Part([], below), 0
         for _ in range(RECENT_STEPS_MAX):  # 1
-            found, border = await self._recent.find(program, part.floor, above, want)
+            try:
+                found, border = await self._recent.find(program, part.floor, above, want)
+            except RetryableError:
+                border = NEWEST
+                break
             part = _joined(part, found)
             if len(part.ids) >= want or part.floor <= max(border, above + 1):
                 break
@@ -103,7 +108,9 @@ class SearchReader:
         try:
             async with asyncio.timeout(self._archive_seconds):
                 part = await self._from_archive(program, part, above, want)  # 2
-        except (RetryableError, TimeoutError):
+        except (RetryableError, TimeoutError) as error:
+            if border == NEWEST:
+                raise RetryableError("neither tier of the search answers") from error
             return Results(part.ids, part.floor, recent_only=True)
         return _results(part.first(want), above)
 
@@ -112,12 +119,16 @@ class SearchReader:
 
         Raises:
             TooCostly: it would hold up others.
-            RetryableError: Redis is away.
+            RetryableError: both tiers are away.
         """
         above, highest = bounds(program)
         counts, border = Counts({}, min(below, highest)), 0
         for _ in range(RECENT_STEPS_MAX):  # 1
-            found, border = await self._recent.count(program, counts.floor, above, width_ms)
+            try:
+                found, border = await self._recent.count(program, counts.floor, above, width_ms)
+            except RetryableError:
+                border = NEWEST
+                break
             counts = _added(counts, found)
             if counts.floor <= max(border, above + 1):
                 break
@@ -126,7 +137,9 @@ class SearchReader:
         try:
             async with asyncio.timeout(self._archive_seconds):
                 part = await self._from_archive(program, Part([], counts.floor), above, 1 << 62)
-        except (RetryableError, TimeoutError):
+        except (RetryableError, TimeoutError) as error:
+            if border == NEWEST:
+                raise RetryableError("neither tier of the search answers") from error
             return Counted(dict(counts.by_start), counts.floor, recent_only=True)
         by_start: dict[int, int] = {}
         for tweet_id in part.ids:  # 2

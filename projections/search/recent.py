@@ -81,7 +81,7 @@ class RecentReader:
         query = packed(program)
         span = (packed_id(below), packed_id(above))
         calls: list[Command] = [
-            ("FCALL", function, 1, index, *span, number, self._budget, query, *more)
+            ("FCALL_RO", function, 1, index, *span, number, self._budget, query, *more)
             for index in self._indexes
         ]
         replies = await self._bus.calls_strict(calls)

@@ -586,5 +586,5 @@ end
 
 redis.register_function('murmur_search_commit_@VERSION@', commit)
 redis.register_function('murmur_search_open_@VERSION@', open)
-redis.register_function('murmur_search_find_@VERSION@', find)
-redis.register_function('murmur_search_count_@VERSION@', count)
+redis.register_function{function_name = 'murmur_search_find_@VERSION@', callback = find, flags = {'no-writes'}}
+redis.register_function{function_name = 'murmur_search_count_@VERSION@', callback = count, flags = {'no-writes'}}

@@ -1,4 +1,6 @@
-"""The search unit's writing side: a slice of ``new-tweets`` becomes postings, then the newest tier.
+"""The search unit's writing side: ``new-tweets`` become postings, ``users`` become names to find.
+
+Of a slice of ``new-tweets``:
 
 1. Analyse each post (:func:`projections.search.layout.document`).
 2. Write documents, postings and their spans at QUORUM, in grouped batches.
@@ -20,8 +22,8 @@ Bounded by: ``RECORDS_MAX`` posts in memory at once; ``SPANS_REMEMBERED_MAX``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from events.slices import Record, Slice
 from events.snowflake import compose
@@ -30,6 +32,7 @@ from projections import versions
 from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.positions import Effect, Positions, stored_positions
+from projections.search import people
 from projections.search.layout import (
     INDEX,
     SCRIPTS,
@@ -47,7 +50,7 @@ from projections.store import Store
 from projections.unit import StoredUnit
 
 NAME = "search"
-TOPICS = frozenset({"new-tweets", "redrive"})
+TOPICS = frozenset({"new-tweets", "users", "redrive"})
 
 RECORDS_MAX = 1000
 """Records whose rows are built before they are written: some 12 rows a post."""
@@ -94,7 +97,7 @@ class Search(StoredUnit):
 
     name = NAME
     topics = TOPICS
-    tables = TABLES
+    tables: ClassVar[Mapping[str, str]] = {**TABLES, **people.TABLES}
     kinds = frozenset({INDEX})
 
     def __init__(
@@ -155,7 +158,9 @@ class Search(StoredUnit):
             if isinstance(event, TweetDeleted):
                 at = versions.latest(record.offset)
                 rows.append((_DELETED, (event.tweet_id, event.user_id, at)))
-        await self._store.write(rows)
+            rows += people.rows_of(event)
+        if rows:
+            await self._store.write(rows)
         if len(self._spans) + len(new) > SPANS_REMEMBERED_MAX:
             self._spans.clear()
         self._spans.update(dict.fromkeys(new))

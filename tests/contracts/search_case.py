@@ -1,15 +1,16 @@
-"""The search unit under the contract: both tiers, as the blender answers from them."""
+"""The search unit under the contract: both tiers as the blender answers from them, and names."""
 
 from __future__ import annotations
 
 from random import Random
 from typing import Any
 
-from events.types import TweetDeleted, TweetPosted
+from events.types import ProfileChanged, TweetDeleted, TweetPosted, UserRegistered
 from projections.base import Unit
 from projections.search.archive import ArchiveReader
 from projections.search.layout import Window, document
 from projections.search.part import NEWEST
+from projections.search.people import PeopleReader, words_asked
 from projections.search.program import compiled, names_in
 from projections.search.query import tree
 from projections.search.query.parse import parse
@@ -62,6 +63,7 @@ class SearchCase(UnitCase):
         return Search(world.bus, world.store, keys, WINDOW, span_bits=SPAN_BITS)
 
     def write(self, log: LogBuilder, rng: Random, base: int) -> None:
+        _write_people(log, rng, base)
         posted: list[TweetPosted] = []
         for number in range(TWEETS):
             tweet = _post(rng, base, number, posted)
@@ -108,17 +110,24 @@ class SearchCase(UnitCase):
                     counts[start] = counts.get(start, 0) + number
                 below = part.floor
             found[text] = ids, counts
+        people = PeopleReader(world.store)
+        for asked in _names(history):
+            found[asked] = sorted(await people.starting_with(words_asked(asked), 1000))
         return found
 
     def expected(self, history: list[LogRecord]) -> Any:
         oracle = SearchOracle(history, _holders(history).get)
-        return {
+        expected: dict[str, Any] = {
             text: (oracle.search(query), oracle.counts(query, MINUTE_MS))
             for text, query in _queries(history).items()
         }
+        for asked in _names(history):
+            expected[asked] = sorted(oracle.people(asked))
+        return expected
 
     async def size(self, world: World, history: list[LogRecord]) -> int:
-        ids = sorted({record.event.tweet_id for record in history})  # type: ignore[attr-defined]
+        tweets = (record.event for record in history if record.topic == "new-tweets")
+        ids = sorted({event.tweet_id for event in tweets})  # type: ignore[attr-defined]
         rows = await world.store.execute_in(
             "SELECT tweet_id FROM {documents} WHERE tweet_id IN ?", ids
         )
@@ -136,6 +145,8 @@ class SearchCase(UnitCase):
         postings = 0
         for record in history:
             event: Any = record.event
+            if record.topic == "users":
+                continue
             documents.add((event.tweet_id, event.user_id))
             if isinstance(event, TweetPosted):
                 postings += len({term for term, _ in document(event, 0).terms})
@@ -146,6 +157,7 @@ def _queries(history: list[LogRecord]) -> dict[str, Node]:
     """The queries, each about this history alone; and those of one conversation."""
     events: list[Any] = [record.event for record in history]
     base = min(event.user_id for event in events) >> 20 << 20
+    events = [event for event in events if isinstance(event, TweetPosted | TweetDeleted)]
     within = (tree.Newer(base - 1), tree.Older(base + 2**20))
     first = min(event.tweet_id for event in events)
     texts = (*QUERIES, f"conversation_id:{first}")
@@ -153,6 +165,29 @@ def _queries(history: list[LogRecord]) -> dict[str, Node]:
         text.replace(str(first), "first"): tree.normal(tree.And((parse(text), *within)))
         for text in texts
     }
+
+
+def _names(history: list[LogRecord]) -> list[str]:
+    """What is typed to find the users of this history alone."""
+    users = {record.event.user_id for record in history}  # type: ignore[attr-defined]
+    base = min(users) >> 20 << 20
+    mark = f"{base:x}"
+    return [f"u1x{mark}", f"@U{mark}", f"zoe{mark} u", f"ann{mark}", f"nobody{mark}"]
+
+
+def _write_people(log: LogBuilder, rng: Random, base: int) -> None:
+    mark = f"{base:x}"
+    for number in range(AUTHORS):
+        user = base + number
+        about: dict[str, Any] = {"event_id": user, "occurred_at": 1, "user_id": user}
+        name = rng.choice((f"Ann{mark} Smith", f"Zoé ZOE{mark}", f"u{mark}", ""))
+        log.append(
+            "users",
+            number % 2,
+            UserRegistered(**about, username=f"U{number}x{mark}", name=name, created_at=1),
+        )
+        if rng.random() < 0.5:
+            log.append("users", number % 2, ProfileChanged(**about, name=f"New Ann{mark}"))
 
 
 def _holders(history: list[LogRecord]) -> dict[str, int]:

@@ -65,7 +65,10 @@ class Functions:
         except lua51.LuaError as error:
             raise hiredis.ReplyError(f"ERR {error}") from error
 
-    def _register(self, name: bytes, function: Any) -> None:
+    def _register(self, name: Any, function: Any = None) -> None:
+        """Takes a name and a function, or a table that says more."""
+        if function is None:
+            name, function = name[b"function_name"], name[b"callback"]
         self._registered[name.decode()] = function
 
     def _run(self, *words: Any) -> Any:

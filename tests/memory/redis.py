@@ -89,7 +89,7 @@ class Redis:
 
     def _run(self, words: list[bytes]) -> Reply:
         name, arguments = words[0].decode().upper(), words[1:]
-        if name == "FCALL":
+        if name in ("FCALL", "FCALL_RO"):
             return self._fcall(arguments)
         if name == "FUNCTION":
             self._functions.load(arguments[-1])

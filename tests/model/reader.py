@@ -28,7 +28,7 @@ _TOKENS = Tokens(new_private_key())
 _METRICS = GatewayMetrics(CollectorRegistry())
 _READERS = (
     *("accounts", "tweets", "mentions", "threads", "engagement"),
-    *("authors", "graph", "home", "collections"),
+    *("authors", "graph", "home", "collections", "search", "people"),
 )
 
 
@@ -113,6 +113,8 @@ class MemoryGateway:
             "graph": timelines.graph,
             "home": HomeTimelines(timelines, tweets, accounts),
             "collections": compose.collections_reader(on),
+            "search": compose.search_reader(on),
+            "people": compose.people_reader(on),
         }
         for name, current in self._readers.items():
             current.reader = readers[name]

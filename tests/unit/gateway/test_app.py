@@ -39,6 +39,7 @@ POST /api/lists · GET /api/lists/{id} · PATCH /api/lists/{id} · DELETE /api/l
 GET /api/lists/{id}/members · POST /api/lists/{id}/members
 DELETE /api/lists/{id}/members/{user} · GET /api/lists/{id}/tweets · GET /api/users/{id}/lists
 POST /api/tweets/{id}/bookmark · DELETE /api/tweets/{id}/bookmark · GET /api/bookmarks
+GET /api/search · GET /api/search/counts · GET /api/search/users
 GET /healthz · GET /readyz · GET /metrics · GET /openapi.json
 """
 

@@ -23,6 +23,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from tests.oracle import Oracle
 from tests.unit.gateway.fake_collections import FakeCollections
+from tests.unit.gateway.fake_search import FakePeople, FakeSearch
 from tests.unit.gateway.fakes import (
     FakeAccounts,
     FakeAuthors,
@@ -53,6 +54,7 @@ class World:
         self.guards = guards
         self.log = FakeLog(self.oracle)
         self.collections = FakeCollections(self.oracle.collections)
+        self.search = FakeSearch(self.oracle)
         self.tokens = Tokens(KEY)
         self.metrics = GatewayMetrics(CollectorRegistry())
         minter = FakeMinter()
@@ -65,6 +67,7 @@ class World:
             "timelines": frozenset({"new-tweets", "social-graph"}),
             "engagement": frozenset({"new-tweets", "engagements"}),
             "collections": frozenset({"lists", "bookmarks"}),
+            "search": frozenset({"new-tweets", "users"}),
         }
         self.home = FakeHome(self.oracle, tweets, accounts)
         self.levels = Levels()
@@ -81,6 +84,8 @@ class World:
             graph=FakeGraph(self.oracle),
             home=self.home,
             collections=self.collections,
+            search=self.search,
+            people=FakePeople(self.oracle),
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,

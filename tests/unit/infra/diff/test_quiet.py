@@ -18,6 +18,7 @@ class Held(RedisBus):
     """A cluster of fixed values, which takes nothing but reads."""
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
+        super().__init__("redis://memory")
         self.values = values
 
     async def calls_strict(self, commands: Sequence[Command]) -> list[Reply]:
