@@ -24,6 +24,9 @@ class TooCostly(ProjectionError):
 BUDGET = 4000
 """Postings that one call looks at, about 1 ms of Redis; nobody behind it waits for longer."""
 
+SPARE = 4
+"""Tweets that a bucket is asked for beyond twice its share."""
+
 _FIND = SCRIPTS.name("murmur_search_find")
 _COUNT = SCRIPTS.name("murmur_search_count")
 
@@ -49,13 +52,15 @@ class RecentReader:
     async def find(self, program: Program, below: int, above: int, want: int) -> tuple[Part, int]:
         """Returns what a query finds under ``below``, and the border.
 
-        Where there are ``want`` of them, it may end there.
+        It may end before there are ``want`` of them.
 
         Raises:
             TooCostly: it cannot be answered within the budget.
             RetryableError: Redis is away.
         """
-        replies = await self._ask(_FIND, program, below, above, want)
+        # A bucket's share, and as many again: what lies below the highest floor is not used.
+        share = min(want, 2 * want // len(self._indexes) + SPARE)
+        replies = await self._ask(_FIND, program, below, above, share)
         ids = [tweet_id for reply in replies if reply for tweet_id in ids_of(reply[2])]
         return Part.of(ids, max(map(_floor, replies))), max(map(_border, replies))
 

@@ -25,6 +25,8 @@ local RECORD, ENTRY, SEGMENT, HEADER = 24, 7, 32, 8
 local RUNS = 1024
 local SEALED_PER_CALL = 32
 local KEYS_PER_CALL = 256
+local BLOCK = 64
+local WINDOW = 512
 -- How often a query may spend its budget where segments overlap, so that it cannot end between them.
 local OVERRUN = 16
 -- Flags: another post of the id counts; its author deleted it, now or before it came.
@@ -47,9 +49,7 @@ end
 
 -- --- what is indexed ---
 
-local function read_table(name)
-  local value = redis.call('GET', name)
-  if not value then value = string.rep('\0', HEADER) end
+local function read_table(name, value)
   local high, low = struct.unpack('>I4I4', value, 1)
   local index = {name = name, high = high, low = low, segments = {}}
   for at = HEADER + 1, #value, SEGMENT do
@@ -237,7 +237,8 @@ local function commit(keys, args)
   local refused = admit(keys[1], args[1], args[2], args[3], args[4])
   if refused then return refused end
   if #keys == 1 then return {'ok', 0} end
-  local index, pending, known, added, window = read_table(keys[2]), {}, {added = {}}, 0, nil
+  local value = redis.call('GET', keys[2]) or string.rep('\0', HEADER)
+  local index, pending, known, added, window = read_table(keys[2], value), {}, {added = {}}, 0, nil
   local at = 5
   while at <= #args do
     if args[at] == 'W' then
@@ -277,41 +278,54 @@ local WORDS, AND, OR, NOT, FLAGS, LANGUAGE, NEWER, OLDER = 0, 1, 2, 3, 4, 5, 6, 
 -- A segment at hand is a table: the segment, and what has been read of it for this query.
 
 local function record(segment, ordinal)
-  local at = ordinal * RECORD
-  if segment.records then return segment.records, at end
-  local read = segment.read[ordinal]
-  if not read then
-    segment.reads = segment.reads + 1
-    if segment.reads > 16 then
-      segment.records = redis.call('GET', segment.name .. ':d')
-      return segment.records, at
-    end
-    read = redis.call('GETRANGE', segment.name .. ':d', at, at + RECORD - 1)
-    segment.read[ordinal] = read
+  local block = math.floor(ordinal / BLOCK)
+  local data = segment.blocks[block]
+  if not data then
+    local at = block * BLOCK * RECORD
+    data = redis.call('GETRANGE', segment.name .. ':d', at, at + BLOCK * RECORD - 1)
+    segment.blocks[block] = data
   end
-  return read, 0
+  return data, (ordinal - block * BLOCK) * RECORD
 end
 
--- The entries of a term: ordinals ascending, each once, and by ordinal its places.
-local function entries(segment, number, print, spent)
-  local run = redis.call('GET', segment.name .. ':' .. number)
-  local list, places = {}, {}
+-- Where in a run the entries of an ordinal begin, or would.
+local function offset_of(run, ordinal)
+  local low, high = 0, #run / ENTRY
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local upper, lower = string.byte(run, middle * ENTRY + 5, middle * ENTRY + 6)
+    if upper * 256 + lower < ordinal then low = middle + 1 else high = middle end
+  end
+  return low * ENTRY
+end
+
+-- The entries of a term in the window at hand: ordinals ascending, each once; and if wanted, by ordinal
+-- its places.
+local function entries(segment, number, print, wanted, spent)
+  local list, places = {}, wanted and {} or nil
+  local run = segment.runs[number]
+  if run == nil then
+    run = redis.call('GET', segment.name .. ':' .. number)
+    segment.runs[number] = run
+  end
   if not run then return list, places end
-  spent[1] = spent[1] + #run / 64
+  local first, finish = segment.from > 0 and offset_of(run, segment.from) or 0, segment.to
+  spent[1] = spent[1] + 1 + (#run - first) / 512
   local last, count = -1, 0
-  local at = string.find(run, print, 1, true)
+  local at = string.find(run, print, first + 1, true)
   while at do
     if (at - 1) % ENTRY == 0 then
       local high, low, place = string.byte(run, at + 4, at + 6)
       local ordinal = high * 256 + low
-      if ordinal == last then
-        local several = places[ordinal]
-        several[#several + 1] = place
-      else
+      if ordinal >= finish then break end
+      if ordinal ~= last then
         count = count + 1
         list[count] = ordinal
-        places[ordinal] = {place}
         last = ordinal
+        if wanted then places[ordinal] = {place} end
+      elseif wanted then
+        local several = places[ordinal]
+        several[#several + 1] = place
       end
       at = string.find(run, print, at + ENTRY, true)
     else
@@ -338,16 +352,16 @@ local function union(lists)
   return all
 end
 
--- What one place of a phrase finds: ordinals, and by ordinal the places.
-local function slot(segment, terms, spent)
+-- What one place of a phrase finds: ordinals, and if wanted, by ordinal the places.
+local function slot(segment, terms, wanted, spent)
   local lists, places = {}, nil
   for at = 1, #terms, 2 do
-    local list, found = entries(segment, terms[at], struct.pack('>I4', terms[at + 1]), spent)
+    local list, found = entries(segment, terms[at], struct.pack('>I4', terms[at + 1]), wanted, spent)
     if #list > 0 then
       lists[#lists + 1] = list
       if not places then
         places = found
-      else
+      elseif wanted then
         for ordinal, several in pairs(found) do
           local mine = places[ordinal]
           if mine then
@@ -359,7 +373,7 @@ local function slot(segment, terms, spent)
       end
     end
   end
-  if not places then return {}, {} end
+  if #lists == 0 then return {}, {} end
   return union(lists), places
 end
 
@@ -413,32 +427,44 @@ end
 local function words(segment, node, spent)
   local known = segment.words[node]
   if known then return known end
-  local slots = {}
-  for at = 2, #node do
-    local one = node[at]
-    local list, places = slot(segment, one[2], spent)
-    slots[#slots + 1] = {place = one[1], stop = one[3], list = list, places = places}
-  end
-  if #slots == 1 and slots[1].place == 0 then
-    known = {list = slots[1].list, set = slots[1].places}
+  if #node == 2 and node[2][1] == 0 then
+    known = {list = slot(segment, node[2][2], false, spent)}
   else
+    local slots = {}
+    for at = 2, #node do
+      local one = node[at]
+      local list, places = slot(segment, one[2], true, spent)
+      slots[#slots + 1] = {place = one[1], stop = one[3], list = list, places = places}
+    end
     known = phrase(segment, slots)
   end
   segment.words[node] = known
   return known
 end
 
+local function holds(found, ordinal)
+  local set = found.set
+  if not set then
+    set = {}
+    for _, one in ipairs(found.list) do set[one] = true end
+    found.set = set
+  end
+  return set[ordinal] ~= nil
+end
+
 -- Languages of whose tweets a member is not asked for.
 local function passed_over(node)
-  if node[1] ~= WORDS then return {} end
-  local left = {}
-  for at = 2, #node do
-    for _, language in ipairs(node[at][3]) do left[language] = (left[language] or 0) + 1 end
+  if node.passed then return node.passed end
+  local times, found = {}, {}
+  if node[1] == WORDS then
+    for at = 2, #node do
+      for _, language in ipairs(node[at][3]) do times[language] = (times[language] or 0) + 1 end
+    end
+    for language, number in pairs(times) do
+      if number == #node - 1 then found[#found + 1] = language end
+    end
   end
-  local found = {}
-  for language, times in pairs(left) do
-    if times == #node - 1 then found[#found + 1] = language end
-  end
+  node.passed = found
   return found
 end
 
@@ -475,7 +501,7 @@ end
 
 is = function(segment, node, ordinal, spent)
   local kind = node[1]
-  if kind == WORDS then return words(segment, node, spent).set[ordinal] ~= nil end
+  if kind == WORDS then return holds(words(segment, node, spent), ordinal) end
   if kind == AND then return all_are(segment, node, ordinal, spent) end
   if kind == NOT then return not is(segment, node[2], ordinal, spent) end
   if kind == OR then
@@ -495,29 +521,57 @@ is = function(segment, node, ordinal, spent)
   return less(high, low, node[2], node[3])
 end
 
--- Calls `take` with what a query finds of a segment between two ids, the last that came first, until it
--- says that it is enough.
+-- Calls `take` with what a query finds in a window of a segment between two ids, the last that came
+-- first. Says whether there can be more before the window.
 local function each(segment, query, bounds, spent, take)
   local list = candidates(segment, query, spent)
-  spent[1] = spent[1] + #list
   for at = #list, 1, -1 do
     local ordinal = list[at]
-    local data, offset = record(segment, ordinal)
-    local high, low, _, _, highest = struct.unpack('>I4I4I4I4I4', data, offset + 1)
-    if string.byte(data, offset + 23) < 128
-      and less(high, low, bounds.below_high, bounds.below_low)
-      and less(bounds.above_high, bounds.above_low, high, low)
-      and (query[1] == WORDS or is(segment, query, ordinal, spent)) then
-      take(high, low)
+    spent[1] = spent[1] + 1
+    local so = query[1] == WORDS or is(segment, query, ordinal, spent)
+    if so or bounds.cut then
+      local data, offset = record(segment, ordinal)
+      local high, low, _, _, highest = struct.unpack('>I4I4I4I4I4', data, offset + 1)
+      if so and string.byte(data, offset + 23) < 128
+        and less(high, low, bounds.below_high, bounds.below_low)
+        and less(bounds.above_high, bounds.above_low, high, low) then
+        bounds.taken = bounds.taken + 1
+        take(high, low)
+      end
+      if bounds.cut and highest < bounds.cut then return false end
     end
-    if bounds.cut and highest < bounds.cut then return end
   end
+  if segment.from == 0 then return false end
+  if not bounds.cut then return true end
+  local data, offset = record(segment, segment.from - 1)
+  local highest = struct.unpack('>I4', data, offset + 17)
+  return highest >= bounds.cut
 end
 
-local function bounds_of(args)
+-- Looks through a segment by windows, the last first, so that a frequent word is not looked up for all of
+-- it. How many the first has tells how wide the next has to be.
+local function through(segment, query, bounds, spent, take)
+  segment.blocks, segment.runs = {}, {}
+  local width = bounds.window
+  segment.to = segment.count
+  repeat
+    segment.from = math.max(0, segment.to - width)
+    segment.words = {}
+    local before = bounds.taken
+    local more = each(segment, query, bounds, spent, take)
+    local found, left = bounds.taken - before, bounds.want - bounds.taken
+    width = found > 0 and math.max(WINDOW, math.ceil(1.5 * width * left / found)) or segment.count
+    segment.to = segment.from
+  until not more
+end
+
+local function bounds_of(args, window)
   local below_high, below_low = struct.unpack('>I4I4', args[1], 1)
   local above_high, above_low = struct.unpack('>I4I4', args[2], 1)
-  return {below_high = below_high, below_low = below_low, above_high = above_high, above_low = above_low}
+  return {
+    below_high = below_high, below_low = below_low, above_high = above_high, above_low = above_low,
+    window = window, want = tonumber(args[3]), taken = 0,
+  }
 end
 
 -- Looks through an index, the newest segment first, and returns the id from which on all of it was
@@ -533,8 +587,7 @@ local function look(index, query, bounds, budget, take)
     if spent[1] > budget * OVERRUN then return nil end
     if not less(segment.max_high, segment.max_low, bounds.above_high, bounds.above_low)
       and less(segment.min_high, segment.min_low, bounds.below_high, bounds.below_low) then
-      segment.words, segment.read, segment.reads = {}, {}, 0
-      each(segment, query, bounds, spent, take)
+      through(segment, query, bounds, spent, take)
     end
   end
   if bounds.cut and less(index.high, index.low, bounds.cut, 0) then return bounds.cut, 0 end
@@ -546,17 +599,17 @@ end
 -- each and in no order; then the floor of the index. Nothing where there is no index, and an empty list
 -- if it costs too much.
 local function find(keys, args)
-  if redis.call('EXISTS', keys[1]) == 0 then return false end
-  local bounds, want = bounds_of(args), tonumber(args[3])
-  local ids, highs, index = {}, {}, read_table(keys[1])
+  local value = redis.call('GET', keys[1])
+  if not value then return false end
+  local bounds, ids, highs, index = bounds_of(args, WINDOW), {}, {}, read_table(keys[1], value)
   local high, low = look(index, cmsgpack.unpack(args[5]), bounds, tonumber(args[4]),
     function(id_high, id_low)
       local count = #ids + 1
       ids[count] = struct.pack('>I4I4', id_high, id_low)
       highs[count] = id_high
-      if count == want then
+      if count == bounds.want then
         table.sort(highs, SORTED)
-        bounds.cut = highs[want]
+        bounds.cut = highs[count]
       end
     end)
   if not high then return {} end
@@ -567,9 +620,10 @@ end
 -- milliseconds and the epoch of ids. Returns from which id on the counts are whole, the floor of the index,
 -- then start and count of each interval.
 local function count(keys, args)
-  if redis.call('EXISTS', keys[1]) == 0 then return false end
-  local width, epoch, counts, index = tonumber(args[3]), tonumber(args[6]), {}, read_table(keys[1])
-  local high, low = look(index, cmsgpack.unpack(args[5]), bounds_of(args), tonumber(args[4]),
+  local value = redis.call('GET', keys[1])
+  if not value then return false end
+  local width, epoch, counts, index = tonumber(args[3]), tonumber(args[6]), {}, read_table(keys[1], value)
+  local high, low = look(index, cmsgpack.unpack(args[5]), bounds_of(args, 65536), tonumber(args[4]),
     function(id_high, id_low)
       -- Milliseconds are all but the lowest 22 bits.
       local start = math.floor((id_high * 1024 + math.floor(id_low / 4194304) + epoch) / width) * width
