@@ -289,6 +289,7 @@ async def begin_at(
 
 async def forget_positions(store: Store, unit: str, topics: Iterable[str]) -> None:
     """Removes the store's positions of a unit whose generation is dropped."""
+    await store.create("positions", POSITIONS_TABLE)  # one that was hardly begun may have none
     for topic in topics:
         await store.execute("DELETE FROM {positions} WHERE unit = ? AND topic = ?", (unit, topic))
 

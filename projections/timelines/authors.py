@@ -106,13 +106,16 @@ class Authors:
         )
         return {tweet_id for tweet_id, deleted in rows if deleted}
 
-    async def since(self, author_id: int, floor: int, limit: int) -> list[Entry]:
-        """Returns one author's newest entries from ``floor`` upwards, at most ``limit``."""
+    async def since(self, author_id: int, floor: int, limit: int) -> Merge:
+        """Returns one author's newest entries from ``floor`` upwards, of ``limit`` rows at most.
+
+        Deleted ones are left out, so that fewer entries than ``limit`` need not reach the floor.
+        """
         rows = await self._store.execute(
             _COLUMNS + "FROM {author_tweets} WHERE author_id = ? AND tweet_id >= ? LIMIT ?",
             (author_id, floor, limit),
         )
-        return entries(rows)
+        return Merge(entries(rows), rows[-1][1] if len(rows) == limit else floor)
 
     async def merge(self, authors: Collection[int], below: int, wanted: int) -> Merge:
         """Returns the newest entries of many authors under ``below``, merged.

@@ -240,10 +240,9 @@ class Timelines(StoredUnit):
             if floor is None
             for effect in marked.backfilled((key,), NEWEST, ())
         ]
-        for (follower, _, key, floor), tweets in zip(warm, found, strict=True):
-            reached = tweets[-1].tweet_id if len(tweets) == self._length else floor
-            ids = [entry.tweet_id for entry in reversed(tweets)]  # trimming drops the first
-            effects += [(follower, one) for one in marked.backfilled((key,), reached, ids)]
+        for (follower, _, key, _), tweets in zip(warm, found, strict=True):
+            ids = [entry.tweet_id for entry in reversed(tweets.entries)]  # trimming drops the first
+            effects += [(follower, one) for one in marked.backfilled((key,), tweets.floor, ids)]
         return effects
 
 
