@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from events.admin import Admin
 from infra import compose
@@ -46,6 +46,9 @@ POLL_SECONDS = 0.1
 
 Compare = Callable[[Engines, Engines], Awaitable[str | None]]
 """Compares a unit of two sets of generations; returns how they differ in words, None if equal."""
+
+Ends = Callable[[Engines, str], Awaitable[Mapping[str, int]]]
+"""Returns where the log of a unit ends, by ``topic/partition``."""
 
 
 async def candidate(on: Engines, unit: str, name: str | None) -> Generation:
@@ -87,6 +90,7 @@ async def promote(
     compare: Compare | None,
     action: str = "promote",
     detail: str = "",
+    ends: Ends | None = None,
 ) -> Pointer:
     """Puts a generation into service; returns when it serves everywhere.
 
@@ -98,6 +102,7 @@ async def promote(
         compare: Compares it with what serves; None if that is waived, and ``detail`` says why.
         action: What the audit calls it.
         detail: What else the audit says.
+        ends: Says where the log ends; None asks the broker.
 
     Raises:
         GenerationError: it lags, differs, or another one was promoted meanwhile.
@@ -105,7 +110,7 @@ async def promote(
     """
     serving = (await on.generations.pointer(unit)).serving
     here, there = on.at({unit: serving}), on.at({unit: to.name})
-    await _caught_up(here, there, unit)  # 1
+    await _caught_up(here, there, unit, ends or _ends_of_log)  # 1
     if compare is not None and (words := await compare(here, there)):  # 2
         raise GenerationError(
             f"{to.name} of {unit} differs from {serving}: {words}; look with `murmur diff {unit}`, "
@@ -133,10 +138,14 @@ async def before(on: Engines, unit: str) -> Generation:
     return await candidate(on, unit, pointer.before)
 
 
-async def _caught_up(here: Engines, there: Engines, unit: str) -> None:
+async def _ends_of_log(on: Engines, unit: str) -> Mapping[str, int]:
+    return (await Looks(on, unit, WHOLE).look()).ends
+
+
+async def _caught_up(here: Engines, there: Engines, unit: str, ends_of: Ends) -> None:
     """Step 1; the positions to reach are read first, so live traffic does not move the goal."""
     applied = await here.applied(unit).all()
-    ends = (await Looks(here, unit, WHOLE).look()).ends
+    ends = await ends_of(here, unit)
     wanted = {at: min(end, ends.get(at, end)) for at, end in applied.items()}
     deadline = time.monotonic() + CAUGHT_UP_SECONDS_MAX
     while not reached(found := await there.applied(unit).all(), wanted):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from events.position import Position
+from infra import compose
+from infra.compose import Engines as Clients
 from infra.generations import now_ms, state_of
 from infra.replay import lifecycle
 from infra.replay.rebuild import begin, begin_fan_out, hand_on_large
@@ -198,12 +200,19 @@ class TownGenerations:
         here, there = on.at({unit: serving}), on.at({unit: to.name})
         passed = reached(await there.applied(unit).all(), await here.applied(unit).all())
         try:
-            await lifecycle.promote(on, unit, to, self._note, compare=None, action=action)
+            await lifecycle.promote(
+                on, unit, to, self._note, compare=None, action=action, ends=self._ends
+            )
         except GenerationError:
             assert not passed, f"{to.name} of {unit} could have been put into service"
         else:
             assert passed, f"{to.name} of {unit} lagged, and was put into service"
         assert (await on.generations.pointer(unit)).serving == (to.name if passed else serving)
+
+    async def _ends(self, on: Clients, unit: str) -> dict[str, int]:
+        log = self._town.on.log
+        sources = log.sources(compose.UNITS[unit](on).topics)
+        return {f"{topic}/{partition}": log.end((topic, partition)) for topic, partition in sources}
 
     async def look(self, gateways: Sequence[MemoryGateway] | None = None) -> None:
         """Gateways change over to what is in service."""
