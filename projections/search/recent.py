@@ -25,7 +25,7 @@ BUDGET = 4000
 """Postings that one call looks at, about 1 ms of Redis; nobody behind it waits for longer."""
 
 SPARE = 4
-"""Tweets that a bucket is asked for beyond twice its share."""
+"""Tweets that a bucket is asked for beyond its share."""
 
 _FIND = SCRIPTS.name("murmur_search_find")
 _COUNT = SCRIPTS.name("murmur_search_count")
@@ -58,8 +58,8 @@ class RecentReader:
             TooCostly: it cannot be answered within the budget.
             RetryableError: Redis is away.
         """
-        # A bucket's share, and as many again: what lies below the highest floor is not used.
-        share = min(want, 2 * want // len(self._indexes) + SPARE)
+        # What lies below the highest floor is not used, so each is asked for more than its share.
+        share = min(want, want // len(self._indexes) + SPARE)
         replies = await self._ask(_FIND, program, below, above, share)
         ids = [tweet_id for reply in replies if reply for tweet_id in ids_of(reply[2])]
         return Part.of(ids, max(map(_floor, replies))), max(map(_border, replies))

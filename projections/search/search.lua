@@ -27,6 +27,10 @@ local SEALED_PER_CALL = 32
 local KEYS_PER_CALL = 256
 local BLOCK = 64
 local WINDOW = 512
+-- Runs up to this many bytes are looked through at once.
+local SHORT = 4096
+-- How many entries can be passed over in the time in which one tweet is looked for in a run.
+local PROBE = 4
 -- How often a query may spend its budget where segments overlap, so that it cannot end between them.
 local OVERRUN = 16
 -- Flags: another post of the id counts; its author deleted it, now or before it came.
@@ -288,6 +292,15 @@ local function record(segment, ordinal)
   return data, (ordinal - block * BLOCK) * RECORD
 end
 
+local function run_of(segment, number)
+  local run = segment.runs[number]
+  if run == nil then
+    run = redis.call('GET', segment.name .. ':' .. number)
+    segment.runs[number] = run
+  end
+  return run
+end
+
 -- Where in a run the entries of an ordinal begin, or would.
 local function offset_of(run, ordinal)
   local low, high = 0, #run / ENTRY
@@ -303,11 +316,7 @@ end
 -- its places.
 local function entries(segment, number, print, wanted, spent)
   local list, places = {}, wanted and {} or nil
-  local run = segment.runs[number]
-  if run == nil then
-    run = redis.call('GET', segment.name .. ':' .. number)
-    segment.runs[number] = run
-  end
+  local run = run_of(segment, number)
   if not run then return list, places end
   local first, finish = segment.from > 0 and offset_of(run, segment.from) or 0, segment.to
   spent[1] = spent[1] + 1 + (#run - first) / 512
@@ -442,14 +451,52 @@ local function words(segment, node, spent)
   return known
 end
 
-local function holds(found, ordinal)
-  local set = found.set
+-- Whether words are one place, so that a run tells of a tweet by itself.
+local function is_single(node)
+  return #node == 2 and node[2][1] == 0
+end
+
+local function contains(run, entry)
+  local at = string.find(run, entry, 1, true)
+  while at and (at - 1) % ENTRY ~= 0 do at = string.find(run, entry, at + 1, true) end
+  return at ~= nil
+end
+
+-- Whether a tweet has the words. Those that were not looked up for the window are looked for in their
+-- runs: cheaper for a few tweets.
+local function holds(segment, node, ordinal, spent)
+  local known = segment.words[node]
+  if not known and is_single(node) then
+    local terms, where = node[2][2], struct.pack('>I2', ordinal)
+    for at = 1, #terms, 2 do
+      local run = run_of(segment, terms[at])
+      spent[1] = spent[1] + 1
+      if run and contains(run, struct.pack('>I4', terms[at + 1]) .. where) then return true end
+    end
+    return false
+  end
+  known = known or words(segment, node, spent)
+  local set = known.set
   if not set then
     set = {}
-    for _, one in ipairs(found.list) do set[one] = true end
-    found.set = set
+    for _, one in ipairs(known.list) do set[one] = true end
+    known.set = set
   end
   return set[ordinal] ~= nil
+end
+
+-- How much is to be looked through for words: the length of the runs of the shortest place.
+local function length_of(segment, node)
+  local least
+  for at = 2, #node do
+    local terms, length = node[at][2], 0
+    for number = 1, #terms, 2 do
+      local run = run_of(segment, terms[number])
+      length = length + (run and #run or 0)
+    end
+    if not least or length < least then least = length end
+  end
+  return least
 end
 
 -- Languages of whose tweets a member is not asked for.
@@ -470,16 +517,39 @@ end
 
 local candidates, is
 
+-- Of several words that must all be there: those ordinals of the rarest that the others have as well.
+local function common(segment, nodes, spent)
+  local rarest, least
+  for _, node in ipairs(nodes) do
+    local length = length_of(segment, node)
+    if not least or length < least then rarest, least = node, length end
+  end
+  local list = words(segment, rarest, spent).list
+  for _, node in ipairs(nodes) do
+    if node ~= rarest and #list > 0 then
+      if #list * PROBE > length_of(segment, node) / ENTRY then words(segment, node, spent) end
+      local kept = {}
+      for _, ordinal in ipairs(list) do
+        if holds(segment, node, ordinal, spent) then kept[#kept + 1] = ordinal end
+      end
+      list = kept
+    end
+  end
+  return list
+end
+
 -- Ordinals among which is every tweet that a node that looks for something finds, ascending.
 candidates = function(segment, node, spent)
   if node[1] == WORDS then return words(segment, node, spent).list end
-  local lists, least = {}, nil
+  local required, lists = {}, {}
   for _, member in ipairs(node[2]) do
-    local list = candidates(segment, member, spent)
-    if node[1] == AND and #passed_over(member) == 0 and (not least or #list < #least) then least = list end
-    lists[#lists + 1] = list
+    if node[1] == AND and member[1] == WORDS and #passed_over(member) == 0 then required[#required + 1] = member end
   end
-  return least or union(lists)
+  if #required > 0 then return common(segment, required, spent) end
+  for _, member in ipairs(node[2]) do
+    lists[#lists + 1] = candidates(segment, member, spent)
+  end
+  return union(lists)
 end
 
 local function all_are(segment, node, ordinal, spent)
@@ -501,7 +571,7 @@ end
 
 is = function(segment, node, ordinal, spent)
   local kind = node[1]
-  if kind == WORDS then return holds(words(segment, node, spent), ordinal) end
+  if kind == WORDS then return holds(segment, node, ordinal, spent) end
   if kind == AND then return all_are(segment, node, ordinal, spent) end
   if kind == NOT then return not is(segment, node[2], ordinal, spent) end
   if kind == OR then
@@ -548,11 +618,31 @@ local function each(segment, query, bounds, spent, take)
   return highest >= bounds.cut
 end
 
+-- The runs that a query looks at.
+local function runs_of(node, found)
+  if node[1] == WORDS then
+    for at = 2, #node do
+      for number = 1, #node[at][2], 2 do found[node[at][2][number]] = true end
+    end
+  elseif node[1] == AND or node[1] == OR then
+    for part = 2, #node do
+      for _, member in ipairs(node[part]) do runs_of(member, found) end
+    end
+  elseif node[1] == NOT then
+    runs_of(node[2], found)
+  end
+  return found
+end
+
 -- Looks through a segment by windows, the last first, so that a frequent word is not looked up for all of
 -- it. How many the first has tells how wide the next has to be.
 local function through(segment, query, bounds, spent, take)
   segment.blocks, segment.runs = {}, {}
-  local width = bounds.window
+  local width = segment.count
+  for number in pairs(bounds.runs) do
+    local run = run_of(segment, number)
+    if run and #run > SHORT then width = bounds.window end
+  end
   segment.to = segment.count
   repeat
     segment.from = math.max(0, segment.to - width)
@@ -579,6 +669,7 @@ end
 -- Nothing if the query costs too much.
 local function look(index, query, bounds, budget, take)
   local spent = {0}
+  bounds.runs = runs_of(query, {})
   for at = #index.segments, 1, -1 do
     local segment = index.segments[at]
     local highest = math.max(segment.max_high, segment.before)

@@ -59,7 +59,7 @@ async def test_what_was_said_is_found_by_words_tags_users_and_phrases(here: Town
 
 
 async def test_a_user_is_found_by_the_beginning_of_a_name(here: Town) -> None:
-    ann, bob = await here.people("annfind", "bobfind")
+    ann, bob = await here.people("ann", "bob")
     bob.written += ann.written
     users = await bob.do(200, "GET", f"/api/search/users?q=@{ann.username[:-1].upper()}")
     assert ann.id in [user["id"] for user in users["data"]]
