@@ -30,6 +30,7 @@ from projections.search.analysis.tokens import fold, tokens
 from projections.search.query import tree
 from projections.search.query.tree import Node
 from projections.text import entities
+from tests.oracle import Oracle
 from tests.oracle_log import LogFed, LogRecord
 
 WIDTHS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
@@ -56,6 +57,13 @@ class SearchOracle(LogFed):
         self._words: dict[int, set[str]] = {}
         self._holder = holder or (lambda _name: None)
         super().__init__(records)
+
+    @classmethod
+    def of(cls, oracle: Oracle) -> SearchOracle:
+        """Returns one that knows of tweets what another does, now and later."""
+        made = cls(holder=oracle.holder)
+        made._posted, made._deleted = oracle._posted, oracle._deleted
+        return made
 
     def apply(self, event: Event) -> None:
         """Take in an event that is new."""

@@ -8,6 +8,8 @@ Facts (Cassandra), the archive:
   places. A span is 2^SPAN_BITS ids, 4.7 hours. A row counts only while ``documents`` names its
   offset and no deletion, so neither a deletion nor a second post of an id has to find its terms.
 - ``posting_spans`` by term: which spans hold anything.
+- ``highest`` by source partition: the highest id of a tweet in it, whose write timestamp it is.
+  What an index that was lost had, and lacks when it begins anew, lies at or below these.
 
 Cache (Redis): ``search`` by bucket, the index of the newest tweets (``search.lua``). It is no
 leased entry: a worker fills it, and its floor says from which id upwards it is whole.
@@ -49,6 +51,8 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             term text, span bigint, PRIMARY KEY (term, span))
         WITH CLUSTERING ORDER BY (span DESC)""",
+    "highest": """
+        CREATE TABLE IF NOT EXISTS {table} (source text PRIMARY KEY, tweet_id bigint)""",
 }
 
 SPAN_BITS = 46

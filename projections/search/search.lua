@@ -234,20 +234,26 @@ end
 
 -- KEYS: positions, then the index's name for each operation. ARGV: source, expected, finish, move, then
 -- operations:
---   'W' tweets segments span                  the window's bounds, for those that follow
+--   'W' tweets segments span begun            the window's bounds, for those that follow; 1 from a worker
+--                                             that has seen to it that there is an index
 --   'T' id author version facts entries       put a tweet in
 --   'X' id author                             take a tweet out
+--
+-- Where the bucket's positions stand and the index does not, it was lost, and another worker is about to
+-- begin it anew: what this one would put into one of its own would be taken for all there is.
 local function commit(keys, args)
+  local value = #keys > 1 and redis.call('GET', keys[2])
+  if #keys > 1 and not value and args[9] == '1' then return {'lost', args[2]} end
   local refused = admit(keys[1], args[1], args[2], args[3], args[4])
   if refused then return refused end
   if #keys == 1 then return {'ok', 0} end
-  local value = redis.call('GET', keys[2]) or string.rep('\0', HEADER)
+  value = value or string.rep('\0', HEADER)
   local index, pending, known, added, window = read_table(keys[2], value), {}, {added = {}}, 0, nil
   local at = 5
   while at <= #args do
     if args[at] == 'W' then
       window = {tweets = tonumber(args[at + 1]), segments = tonumber(args[at + 2]), span = tonumber(args[at + 3])}
-      at = at + 4
+      at = at + 5
     elseif args[at] == 'T' then
       local version = tonumber(args[at + 3])
       added = added + put(index, window, pending, known, args[at + 1], args[at + 2], version, args[at + 4], args[at + 5])

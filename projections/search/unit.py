@@ -13,25 +13,23 @@ there once, the first of two posts of an id counts, and a deletion leaves a mark
 first. So a slice may be applied twice, cut differently, or late by a worker that lost its
 partition.
 
-A bucket that has no index gets one from ``resume``: whole from the first id upwards where nothing
-was ever applied; else Redis has lost it, and it is whole from a moment on that has not come yet.
+A bucket that has no index gets one from ``resume``, whole above all ids that were applied before
+(``highest``): from the first id upwards in a new generation; else Redis has lost what was there.
 
 Bounded by: ``RECORDS_MAX`` posts in memory at once; ``SPANS_REMEMBERED_MAX``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from events.slices import Record, Slice
-from events.snowflake import compose
 from events.types import TweetDeleted, TweetPosted
 from projections import versions
 from projections.bus import RedisBus
 from projections.keys import Keys
-from projections.positions import Effect, Positions, stored_positions
+from projections.positions import Effect, Positions
 from projections.search import people
 from projections.search.layout import (
     INDEX,
@@ -46,7 +44,7 @@ from projections.search.layout import (
     packed_id,
     packed_terms,
 )
-from projections.store import Store
+from projections.store import Store, id_timestamp
 from projections.unit import StoredUnit
 
 NAME = "search"
@@ -57,9 +55,6 @@ RECORDS_MAX = 1000
 
 SPANS_REMEMBERED_MAX = 200_000
 """Rows of ``posting_spans`` that this worker has written and need not write again."""
-
-AHEAD_MS = 60_000
-"""How far a gateway's clock may be ahead: ids from a later moment were not applied yet."""
 
 VERSION = 1 << 32
 """A version is an offset modulo this; see ``search.lua``."""
@@ -77,6 +72,7 @@ _POSTING = (
     "INSERT INTO {postings} (term, span, tweet_id, author_id, posted_at, places) "
     "VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
+_HIGHEST = "INSERT INTO {highest} (source, tweet_id) VALUES (?, ?) USING TIMESTAMP ?"
 _SPAN = "INSERT INTO {posting_spans} (term, span) VALUES (?, ?) USING TIMESTAMP ?"
 _OPEN = SCRIPTS.name("murmur_search_open")
 _WRITTEN_AT = 1
@@ -92,7 +88,6 @@ class Search(StoredUnit):
         keys: The unit's names.
         window: Bounds of the real-time tier.
         span_bits: Of a partition of postings.
-        clock_ms: Milliseconds since the Unix epoch.
     """
 
     name = NAME
@@ -107,23 +102,23 @@ class Search(StoredUnit):
         keys: Keys,
         window: Window | None = None,
         span_bits: int = SPAN_BITS,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         positions = Positions(bus, store, keys, commit=(SCRIPTS, "murmur_search_commit"))
         super().__init__(bus, store, keys, positions)
         self._window = window or Window()
         self._bits = span_bits
-        self._clock_ms = clock_ms
+        self._begun = False
         self._spans: dict[tuple[str, int], None] = {}
 
     async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
         """Returns the next offset to read; makes the index of each bucket that has none."""
-        applied = await stored_positions(self._store, self._keys.unit)
-        floor = compose(self._clock_ms() + AHEAD_MS, 0, 0) if any(applied.values()) else 0
         start = await self._positions.resume(topic, partition, topic_id)
+        highest = await self._store.execute("SELECT tweet_id FROM {highest}")
+        floor = max((tweet_id + 1 for (tweet_id,) in highest), default=0)
         await self._bus.calls_strict(
             [("FCALL", _OPEN, 1, index_key(self._keys, b), packed_id(floor)) for b in self._buckets]
         )
+        self._begun = True
         return start
 
     async def apply(self, piece: Slice) -> None:
@@ -136,7 +131,7 @@ class Search(StoredUnit):
                 for record in records
                 if isinstance(record.event, TweetPosted)
             ]  # 1
-            await self._archive(documents, records)  # 2
+            await self._archive(piece.source, documents, records)  # 2
             self._effects(documents, records, effects)
         await self._positions.commit(piece, effects)  # 3
 
@@ -144,8 +139,13 @@ class Search(StoredUnit):
     def _buckets(self) -> range:
         return range(self._keys.buckets)
 
-    async def _archive(self, documents: Iterable[Document], records: Iterable[Record]) -> None:
+    async def _archive(
+        self, source: str, documents: Sequence[Document], records: Iterable[Record]
+    ) -> None:
         rows: list[Row] = []
+        if documents:
+            highest = max(one.tweet_id for one in documents)
+            rows.append((_HIGHEST, (source, highest, id_timestamp(highest))))
         spans: dict[tuple[str, int], None] = {}
         for one in documents:
             span = one.tweet_id >> self._bits
@@ -187,7 +187,7 @@ class Search(StoredUnit):
     ) -> None:
         bucket = self._keys.bucket(tweet_id)
         window = self._window
-        bounds = ("W", window.tweets, window.segments, window.span)
+        bounds = ("W", window.tweets, window.segments, window.span, int(self._begun))
         key = (index_key(self._keys, bucket),)
         # Each brings the bounds along: a bucket's effects may be cut into several calls anywhere.
         effects.setdefault(bucket, []).append((key, (*bounds, *operation)))

@@ -12,8 +12,11 @@ from typing import Any
 
 import msgspec
 
+from events.types import TweetPosted
+from projections.search.query.parse import parse
 from tests.conversation_client import read as read_conversation
 from tests.oracle import Oracle
+from tests.oracle_search import SearchOracle
 from tests.oracle_talk import TalkOracle
 
 PAGE = 3
@@ -38,6 +41,7 @@ class Comparison:
     def __init__(self, oracle: Oracle, get: Get) -> None:
         self._oracle = oracle
         self._talk = TalkOracle(oracle)
+        self._search = SearchOracle.of(oracle)
         self._get = get
         self.compared = 0
         self.differences: list[str] = []
@@ -57,11 +61,20 @@ class Comparison:
         for reader in readers:
             await self._home(reader, (since or {}).get(reader))
             await self._of_reader(reader, readers)
+        for number, user in enumerate(readers):
+            name = self._profiled(user)
+            for query in (f"from:{name}", f"@{name} -1", f"{number} OR {number + 1}"):
+                await self._found(user, query)
         for number, tweet in enumerate(self._oracle.posted()):
             await self._tweet(readers[number % len(readers)], tweet)
         for list_id in self._oracle.collections.lists():
             for reader in readers:
                 await self._list(reader, list_id)
+
+    def _profiled(self, user: int) -> str:
+        profile = self._oracle.profile(user)
+        assert profile is not None
+        return profile.username
 
     # --- asking ---
 
@@ -185,6 +198,17 @@ class Comparison:
             path = f"/api/users/{user}"
             await self._ids(reader, f"{path}/mentions", self._talk.mentions(user, reader))
             await self._ids(reader, f"{path}/lists", oracle.collections.owned(user, reader))
+
+    async def _found(self, reader: int, query: str) -> None:
+        oracle = self._oracle
+
+        def sees(tweet: TweetPosted) -> bool:
+            authors = {tweet.user_id, tweet.retweet_of_user_id or tweet.user_id}
+            hidden = any(oracle._hidden_from(reader, author) for author in authors)
+            return oracle.tweet(tweet.tweet_id) is not None and not hidden
+
+        expected = self._search.search(parse(query), sees)
+        await self._ids(reader, "/api/search", expected, q=query)
 
     async def _tweet(self, reader: int, tweet: int) -> None:
         oracle, path = self._oracle, f"/api/tweets/{tweet}"

@@ -32,12 +32,19 @@ from tests.memory.statements import MemoryStatements
 from tests.memory.store import Database, MemoryStore
 from tests.model.log import Appending, MemoryLog
 
-UNITS = ("accounts", "tweets", "timelines", "fan-out", "engagement", "collections")
-STATES = ("accounts", "tweets", "timelines", "engagement", "collections")
+UNITS = ("accounts", "tweets", "timelines", "fan-out", "engagement", "collections", "search")
+STATES = ("accounts", "tweets", "timelines", "engagement", "collections", "search")
 """Units with generations of their own."""
 
 SMALL = Settings.model_construct(
-    buckets=3, timeline_length=6, popular_threshold=2, celebrity_threshold=3, inactive_days=1
+    buckets=3,
+    timeline_length=6,
+    popular_threshold=2,
+    celebrity_threshold=3,
+    inactive_days=1,
+    search_segment_tweets=2,
+    search_segments=2,
+    search_window_hours=168,
 )
 """Settings of a town of five."""
 

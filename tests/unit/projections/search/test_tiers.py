@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.slices import LogRecord, Record, Slice
 from events.snowflake import compose
 from events.types import Event, TweetDeleted, TweetPosted
+from projections.base import StateLost
 from projections.keys import Keys
 from projections.search.archive import ArchiveReader
 from projections.search.layout import Window
@@ -95,9 +98,11 @@ class Tiers:
     """A unit, and its reader, in memory."""
 
     def __init__(self, window: Window, budget: int) -> None:
-        bus, store = MemoryBus(Redis()), MemoryStore(Database(), "t1")
+        self.redis = Redis()
+        bus, store = MemoryBus(self.redis), MemoryStore(Database(), "t1")
         keys = Keys("t1", "search", 2)
-        self.unit = Search(bus, store, keys, window, span_bits=SPAN_BITS)
+        self._made = partial(Search, bus, store, keys, window, span_bits=SPAN_BITS)
+        self.unit = self._made()
         recent = RecentReader(bus, keys, budget)
         archive = ArchiveReader(store, spans_max=2, postings_max=3, span_bits=SPAN_BITS)
         self.recent, self.archive = recent, archive
@@ -107,6 +112,7 @@ class Tiers:
 
     async def apply(self, history: list[LogRecord], longest: int) -> None:
         """Applies a history in slices of ``longest`` records."""
+        self.unit = self._made()
         await self.unit.open()
         for partition in range(PARTITIONS):
             await self.unit.resume("new-tweets", partition, "id")
@@ -118,11 +124,7 @@ class Tiers:
                     break
                 end += 1
             part = history[at:end]
-            records = [Record(record.offset, 0, record.event) for record in part]
-            stop = part[-1].offset + 1
-            await self.unit.apply(
-                Slice("new-tweets", first.partition, "id", first.offset, stop, records)
-            )
+            await self.unit.apply(_slice(part))
             at = end
 
 
@@ -170,3 +172,33 @@ async def test_what_both_tiers_find_is_what_the_oracle_finds(
                 counts[start] = counts.get(start, 0) + number
             below = part.floor
         assert counts == oracle.counts(asked, 60_000)
+
+
+async def test_an_index_that_was_lost_begins_above_all_that_it_had() -> None:
+    tweets = [post(compose(BEGIN_MS + n, 0, 0), 1, text="cat") for n in range(20)]
+    history = [LogRecord("new-tweets", 0, n, tweet) for n, tweet in enumerate(tweets)]
+    tiers = Tiers(Window(), 4000)
+    await tiers.apply(history[:12], 5)
+    late = tiers.unit
+    tiers.redis.flush()
+    program = compiled(tree.Words("cat"), {})
+    assert (await tiers.recent.find(program, NEWEST, 0, 50))[0].ids == []
+    await tiers.apply(history[12:16], 5)
+    for key in [key for key in tiers.redis.values if not key.endswith((b"positions", b"applied}"))]:
+        tiers.redis.values.pop(key)
+    with pytest.raises(StateLost):  # a worker that goes on must not make an index of its own
+        await tiers.unit.apply(_slice(history[16:18]))
+    with pytest.raises(StateLost):
+        await late.apply(_slice(history[16:18]))
+    await tiers.apply(history[16:], 5)
+    recent, border = await tiers.recent.find(program, NEWEST, 0, 50)
+    assert recent.ids == [tweet.tweet_id for tweet in tweets[:17:-1]]
+    assert border == tweets[17].tweet_id + 1
+    found = await tiers.reader.find(program, NEWEST, 50)
+    assert found.ids == [tweet.tweet_id for tweet in reversed(tweets)]
+
+
+def _slice(part: list[LogRecord]) -> Slice:
+    records = [Record(record.offset, 0, record.event) for record in part]
+    first, end = part[0], part[-1].offset + 1
+    return Slice("new-tweets", first.partition, "id", first.offset, end, records)
