@@ -17,7 +17,9 @@ from tests.faults.world import world
 EVENTS = 5_000
 KILLS = 3
 RATE = 300
-"""So that events come in for as long as it takes to find workers that lag, and then some."""
+"""So that events come in while workers are looked for that lag."""
+LONG_ENOUGH = 60_000
+"""Events that traffic may come to until the last worker is killed."""
 
 
 @pytest.mark.engines
@@ -36,8 +38,12 @@ async def test_every_home_timeline_is_the_oracles(
         await here.warm()
         bound = await resume_s_max()
         reading = asyncio.create_task(here.read())
-        traffic = asyncio.create_task(here.traffic(EVENTS // 2, rate=RATE if kills else 0))
+        stop = asyncio.Event()
+        acting = here.traffic(LONG_ENOUGH, RATE, stop) if kills else here.traffic(EVENTS // 2)
+        traffic = asyncio.create_task(acting)
         left, resuming = await crashes(here.on, here.lag, here.kill, random.Random(seed), kills)
+        if kills:
+            stop.set()
         await traffic
         seconds = await asyncio.gather(*resuming)
         began = time.monotonic()

@@ -63,9 +63,11 @@ class World:
     env: dict[str, str]
     supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def traffic(self, events: int, rate: float = 0) -> None:
-        """Let the population act; it goes on where it ended before."""
-        await self.appender.run(rate=rate, events=events, stop=asyncio.Event())
+    async def traffic(
+        self, events: int, rate: float = 0, stop: asyncio.Event | None = None
+    ) -> None:
+        """Let the population act, until ``stop`` at most; it goes on where it ended before."""
+        await self.appender.run(rate=rate, events=events, stop=stop or asyncio.Event())
 
     async def read(self) -> None:
         """Open home timelines, each user's in turn, until cancelled; an engine may be away."""
