@@ -5,6 +5,7 @@ The sentences
 - An entry is *shown* when anybody may see the tweet and its author is neither muted by the reader
   nor in a block with him; *hidden* when only the latter is in the way; else *gone*.
 - ancestors(t): what t answers, what that answers, and so on, oldest first, whatever their status.
+  When they lead to a post that nobody could read, the root that t's own post names comes first.
 - replies(t): the tweets that answer t, newest first, each with its own. One that is hidden or gone
   is among them when a shown one hangs on it, however deep.
 - A tweet speaks to the first ten names in its text (`@name`, without regard to case), and to whom
@@ -50,6 +51,9 @@ class TalkOracle:
         while parent and parent not in (known for known, _ in found):
             found.append((parent, self.status(parent, reader)))
             parent = self._parent(parent)
+        root = self._root(tweet_id)
+        if found and found[-1][0] != root:
+            found.append((root, self.status(root, reader)))
         return found[::-1]
 
     def replies(self, tweet_id: int, reader: int) -> Tree:
@@ -70,6 +74,10 @@ class TalkOracle:
     def _parent(self, tweet_id: int) -> int:
         post = self._oracle._posted.get(tweet_id)
         return (post.reply_to_id or 0) if post else 0
+
+    def _root(self, tweet_id: int) -> int:
+        post = self._oracle._posted.get(tweet_id)
+        return post.conversation_id if post else 0
 
     def mentions(self, user: int, reader: int | None = None) -> list[int]:
         """Ids of tweets by others that speak to a user, newest first, as ``reader`` sees them.

@@ -24,6 +24,7 @@ from events.types import (
 from projections.accounts.unit import Accounts
 from projections.collections.unit import Collections
 from projections.engagement.unit import Engagement
+from projections.search.unit import Search
 from projections.timelines.unit import Timelines
 from projections.tweets.unit import Tweets
 from streams.decisions import REDRIVE
@@ -50,14 +51,15 @@ UNIT_OF = {
 }
 """Of each topic a unit that reads it."""
 
-_READERS = {
+READERS = {
     topic: {
         unit.name
-        for unit in (Accounts, Tweets, Timelines, Engagement, Collections)
+        for unit in (Accounts, Tweets, Timelines, Engagement, Collections, Search)
         if topic in unit.topics
     }
     for topic in UNIT_OF
 }
+"""Of each topic the units that put what they cannot read of it into dead letters, each its own."""
 
 Say = Callable[..., int]
 
@@ -150,7 +152,7 @@ class Desk:
         place = _place(letter)
         told = self._told[place]
         told.add(letter.id.unit)
-        if told == _READERS[place.topic]:
+        if told == READERS[place.topic]:
             self._log.shelf.understand(self._log.garbled[place])
 
     def told(self) -> list[LogRecord]:

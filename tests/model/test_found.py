@@ -31,3 +31,15 @@ def test_a_generation_that_was_hardly_begun_can_be_dropped(breaks: int) -> None:
     assert state.town.generations.several  # the registry knows of it
     state.an_engineer_drops(breaks=None, knows=True, pick=1, unit=0)
     state.teardown()
+
+
+def test_a_reply_to_a_tweet_that_nobody_can_read_names_the_root() -> None:
+    """Its own post says which it is; the oracle's sentence was silent about it."""
+    state = Murmuration()
+    state.begin(members=1, hot=1_000_000, registered=4, follows=0, settled=False)
+    state.people_act(acts=[TWEET] * 3)
+    garbled = Act("garble", who=3, whom=4, what=5, odd=2)
+    reply = Act("reply", who=3, whom=0, what=2, odd=0)
+    acts = [garbled, TWEET, TWEET, reply]
+    state.all_catch_up_at_once(acts=acts, cold=False, reads=[], seed=0)
+    state.teardown()
