@@ -13,7 +13,5 @@ TestMurmuration = Murmuration.TestCase
 TestMurmuration.settings = settings(
     max_examples=RUNS,
     stateful_step_count=STEPS,
-    deadline=None,
-    database=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -210,7 +210,6 @@ def _parents(event: TweetPosted) -> list[int]:
 
 @settings(
     max_examples=15,
-    deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking on engines takes too long
     suppress_health_check=list(HealthCheck),
 )

@@ -57,7 +57,7 @@ class Cells:
         ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 1 << 32), st.integers(1, 40))
 def test_whatever_the_order_of_writes_the_oracles_list_stands(seed: int, length: int) -> None:
     chance = Random(seed)

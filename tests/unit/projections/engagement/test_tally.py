@@ -171,7 +171,7 @@ def _feed(
     return [LogRecord(topic, 0, record.offset, record.event) for record in records]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ENGAGEMENTS, ATTEMPTS)
 def test_likes_and_views_are_those_of_the_oracle(
     events: list[Event], attempts: list[tuple[int, int]]
@@ -184,7 +184,7 @@ def test_likes_and_views_are_those_of_the_oracle(
         assert (found.likes, found.views) == (wanted.likes, wanted.views)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(CHILDREN, ATTEMPTS)
 def test_children_are_those_of_the_oracle(
     events: list[Event], attempts: list[tuple[int, int]]
@@ -196,7 +196,7 @@ def test_children_are_those_of_the_oracle(
         assert TweetCounts(0, 0, *found) == oracle.counts(tweet)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ENGAGEMENTS, ATTEMPTS, st.integers(0, 25), st.integers(1, 8))
 def test_a_late_writer_can_only_repeat(
     events: list[Event], attempts: list[tuple[int, int]], begin: int, size: int

@@ -128,7 +128,7 @@ class Tiers:
             at = end
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     histories(),
     st.lists(trees(sought, narrowing), min_size=1, max_size=6),
