@@ -73,6 +73,10 @@ IDS_PER_QUERY_MAX = 32
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 
+SCHEMA_TIMEOUT_SECONDS = 120.0
+"""For a change of tables. To drop one, Cassandra begins a new commit log and flushes what the old
+one holds of every table, which takes a busy node longer than any read or write may."""
+
 RECONNECT_SECONDS_MIN = 0.5
 RECONNECT_SECONDS_MAX = 5.0
 """Longest pause between attempts to reach a node that is down; the driver's own default is 10
@@ -129,7 +133,7 @@ class Store:
         metadata = self._session.cluster.metadata.keyspaces.get(self._keyspace)
         if metadata is not None and f"{name}_{self.generation}" in metadata.tables:
             return
-        await self._run(ddl.replace("{table}", self.table(name)))
+        await self._change(ddl.replace("{table}", self.table(name)))
 
     async def add_columns(self, name: str, columns: Mapping[str, str]) -> None:
         """Adds columns to one of the generation's tables where they are missing.
@@ -147,13 +151,13 @@ class Store:
             if column in known:
                 continue
             try:
-                await self._run(f"ALTER TABLE {self.table(name)} ADD {column} {kind}")
+                await self._change(f"ALTER TABLE {self.table(name)} ADD {column} {kind}")
             except InvalidRequest:
                 logger.info("%s.%s was added by another process", name, column)
 
     async def drop(self, name: str) -> None:
         """Removes one of the generation's tables with all that is in it, if it is there."""
-        await self._run(f"DROP TABLE IF EXISTS {self.table(name)}")
+        await self._change(f"DROP TABLE IF EXISTS {self.table(name)}")
 
     async def prepare(self, cql: str) -> PreparedStatement:
         """Returns the prepared form of a statement, prepared once; ``{name}`` stands for a
@@ -247,10 +251,14 @@ class Store:
         async with self._in_flight:
             return await self._ask(statement)
 
-    async def _ask(self, statement: Any) -> list[Row]:
+    async def _change(self, ddl: str) -> None:
+        async with self._in_flight:
+            await self._ask(ddl, SCHEMA_TIMEOUT_SECONDS)
+
+    async def _ask(self, statement: Any, seconds_max: float = REQUEST_TIMEOUT_SECONDS) -> list[Row]:
         """Sends one statement; a subclass that watches the store sees every one here."""
         try:
-            return await answered(self._session.execute_async(statement))
+            return await answered(self._session.execute_async(statement, timeout=seconds_max))
         except (NoHostAvailable, RequestExecutionException, OperationTimedOut) as error:
             raise _retryable(error) from error
 

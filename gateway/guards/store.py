@@ -30,7 +30,7 @@ from gateway.guards.budget import RetryBudget
 from gateway.guards.guard import EngineAway, Guard
 from gateway.metrics import GatewayMetrics
 from projections.base import RetryableError
-from projections.store import Row, Store
+from projections.store import REQUEST_TIMEOUT_SECONDS, Row, Store
 
 RETRY_PAUSE_SECONDS = 0.03
 """About how long a retry waits: for the driver to take another connection or replica."""
@@ -102,10 +102,10 @@ class GuardedStore(Store):
         self._metrics.store_retries.inc()
         return await super().execute(cql, values)
 
-    async def _ask(self, statement: Any) -> list[Row]:
+    async def _ask(self, statement: Any, seconds_max: float = REQUEST_TIMEOUT_SECONDS) -> list[Row]:
         self._metrics.store_reads.inc()
         with self._watched() as began:
-            rows = await super()._ask(statement)
+            rows = await super()._ask(statement, seconds_max)
         self._guard.answered(self._guard.clock() - began)
         return rows
 

@@ -80,7 +80,7 @@ class FakeStore(GuardedStore):
 def store(
     engine: Engine, guard: Guard, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> FakeStore:
-    async def ask(_self: Store, _statement: Any) -> list[Row]:
+    async def ask(_self: Store, _statement: Any, _seconds_max: float) -> list[Row]:
         found: list[Row] = await engine.ask(lambda: [(1,)])
         return found
 
