@@ -4,7 +4,7 @@ One row is the operator's order (``murmur degrade``), the others are what gatewa
 (``gateway.levels``), which lapse unless they are said again. Every gateway and worker process looks
 about once a second; while the store is away the last known order holds, until it ends by itself.
 
-The rows belong to no generation of the read models: their scope is the prefix of the topics.
+The rows belong to no generation of the read models: their scope are the topics of a prefix.
 
 Bounded by: a row a gateway process, one query a second and process.
 """
@@ -66,7 +66,7 @@ class Orders:
 
     def __init__(self, statements: Statements, scope: str) -> None:
         self._statements = statements
-        self._scope = scope
+        self._scope = f"{scope}*"  # "" is the most common prefix, and no key of a partition
 
     async def create(self) -> None:
         """Makes the table where it is missing."""

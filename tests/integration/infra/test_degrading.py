@@ -41,6 +41,15 @@ async def test_an_order_replaces_the_one_before_and_ends(orders: Orders) -> None
     assert await orders.said() == Said()
 
 
+async def test_topics_without_a_prefix_are_a_scope(settings: Settings, cassandra: Session) -> None:
+    everywhere = Orders(Statements(cassandra, settings.keyspace), "")
+    process = settings.topic_prefix  # what is said here is no other test's
+    await everywhere.claim(Claim(process, Level.LEAN, "a test"))
+    assert process in {claim.process for claim in (await everywhere.said()).claims}
+    await everywhere.unclaim(process)
+    assert process not in {claim.process for claim in (await everywhere.said()).claims}
+
+
 async def test_an_order_that_has_ended_leaves_nothing_behind(orders: Orders) -> None:
     await orders.order(Order(Level.STALE, 0, 0, "ada"))
     await orders.order(Order(Level.LEAN, int(now_ms()) + 1, 0, "ada"))
@@ -64,7 +73,7 @@ async def test_claims_are_each_processs_own_and_lapse(
     assert (await orders.said()).claims == (other,)
     rows = await Statements(cassandra, settings.keyspace).run(
         "SELECT TTL(level) AS ttl FROM {keyspace}.degradation WHERE scope = ?",
-        (settings.topic_prefix,),
+        (f"{settings.topic_prefix}*",),
     )
     assert [0 < row["ttl"] <= 15 for row in rows] == [True]
 
