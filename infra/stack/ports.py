@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Collection, Iterable
 
 from infra.stack.engines.base import LOOPBACK
 
@@ -31,17 +32,19 @@ def free(port: int) -> bool:
 
 def choose(wanted: dict[str, int], before: dict[str, int], usual: bool) -> dict[str, int]:
     """A free port for each role: the usual one, else the one it had before, else any."""
-    return {
-        role: _choose(port if usual else None, before.get(role)) for role, port in wanted.items()
-    }
+    chosen: dict[str, int] = {}
+    for role, port in wanted.items():
+        preferred = (port if usual else None, before.get(role))
+        chosen[role] = _choose(preferred, chosen.values())
+    return chosen
 
 
-def _choose(*preferred: int | None) -> int:
+def _choose(preferred: Iterable[int | None], taken: Collection[int]) -> int:
     for port in preferred:
-        if port is not None and free(port):
+        if port is not None and port not in taken and free(port):
             return port
     for _ in range(ATTEMPTS_MAX):
         port = random.randint(*FREE_RANGE)
-        if free(port):
+        if port not in taken and free(port):
             return port
     raise NoFreePortError(f"no free port in {FREE_RANGE} after {ATTEMPTS_MAX} attempts")

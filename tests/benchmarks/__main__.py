@@ -1,14 +1,22 @@
-"""``python -m tests.benchmarks [NAME…]``: runs all benchmarks, or those named."""
+"""``python -m tests.benchmarks [NAME…]``: runs all benchmarks, or those named.
+
+On the stack that the settings lead to, or on one of its own where none runs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tests.benchmarks
+from infra.settings import load
 from tests.benchmarks.harness import Figure, report
+from tests.conftest import running_stack
 
 
 def names() -> list[str]:
@@ -19,6 +27,18 @@ def names() -> list[str]:
     )
 
 
+@contextmanager
+def engines() -> Iterator[None]:
+    """Engines to measure."""
+    if load().origins["kafka_bootstrap"] != "default":
+        yield
+        return
+    print("… no stack runs: starting one", file=sys.stderr, flush=True)
+    with running_stack() as settings:
+        os.environ["MURMUR_DATA_DIR"] = str(settings.data_dir)
+        yield
+
+
 def main(wanted: list[str]) -> int:
     """Runs the benchmarks one after the other; returns the exit code."""
     known = names()
@@ -26,9 +46,10 @@ def main(wanted: list[str]) -> int:
         print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     figures: list[Figure] = []
-    for name in wanted or known:
-        print(f"… {name}", file=sys.stderr, flush=True)
-        figures += asyncio.run(importlib.import_module(f"tests.benchmarks.{name}").run())
+    with engines():
+        for name in wanted or known:
+            print(f"… {name}", file=sys.stderr, flush=True)
+            figures += asyncio.run(importlib.import_module(f"tests.benchmarks.{name}").run())
     report(figures)
     return 0
 

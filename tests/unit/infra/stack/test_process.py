@@ -122,6 +122,8 @@ def test_ports_usual_then_known_then_any() -> None:
         one.close()
         assert ports.choose({"a": usual}, {"a": known}, usual=True) == {"a": usual}
         assert ports.choose({"a": usual}, {"a": known}, usual=False) == {"a": known}
+        both = ports.choose({"a": usual, "b": usual}, {"b": usual}, usual=True)
+        assert both["b"] != both["a"] == usual
 
 
 def test_one_holder_of_a_data_folder(tmp_path: Path) -> None:
