@@ -115,7 +115,8 @@ class Engines:
     def keys(self, unit: str) -> Keys:
         """Names the unit's keys; a topic prefix (as tests use) makes a scope of its own."""
         settings = self.settings
-        return Keys(self.generation(unit), settings.topic_prefix + unit, settings.buckets)
+        buckets = settings.search_shards if unit == SEARCH else settings.buckets
+        return Keys(self.generation(unit), settings.topic_prefix + unit, buckets)
 
     def applied(self, unit: str) -> AppliedPositions:
         """Where a unit is, as readers see it."""

@@ -160,14 +160,19 @@ class Settings(BaseSettings):
         30, description="Days after which nothing is pushed to somebody who was not seen"
     )
     timeline_length: PositiveInt = Field(800, description="Tweets kept in a home timeline")
+    search_shards: Annotated[int, Field(ge=1, le=1_024)] = Field(
+        1,
+        description="Shards of the real-time search: one for each Redis node, each takes thousands "
+        "of tweets a second; never changed within a generation",
+    )
     search_segment_tweets: Annotated[int, Field(ge=1, le=65_535)] = Field(
-        8_192, description="Tweets in one segment of a bucket of the real-time search"
+        32_768, description="Tweets in one segment of a shard of the real-time search"
     )
     search_segments: Annotated[int, Field(ge=2, le=1_024)] = Field(
-        16, description="Segments of a bucket; with search_segment_tweets the size of its window"
+        16, description="Segments of a shard; with search_segment_tweets the size of its window"
     )
     search_window_hours: PositiveInt = Field(
-        168, description="Hours after which a segment is dropped, by the newest tweet in its bucket"
+        168, description="Hours after which a segment is dropped, by the newest tweet in its shard"
     )
 
     # Processes.

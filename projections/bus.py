@@ -144,6 +144,21 @@ class RedisBus:
             await self._round(commands, pending, asking, replies)
         raise RetryableError(f"Redis kept redirecting: {replies[pending[0]]}")
 
+    async def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        """Returns keys in groups of one node each, for a script that reads several slots.
+
+        Who owns what may change before they are used: such a script is refused by its server.
+
+        Raises:
+            RetryableError: no node says who owns what.
+        """
+        if not self._owners:
+            await self._learn_slots()
+        groups: dict[tuple[str, int], list[bytes]] = {}
+        for key in keys:
+            groups.setdefault(self._owners[slot_of(key)], []).append(key)
+        return list(groups.values())
+
     async def nodes(self) -> list[tuple[str, int]]:
         """Returns the primaries that own slots."""
         if not self._owners:

@@ -18,12 +18,12 @@ class Library:
     """One Lua library of this package.
 
     Args:
-        path: The file, relative to ``projections``. It says ``@VERSION@`` wherever a name of the
-            library or of a function ends.
+        paths: Its files, relative to ``projections``, which become one. They say ``@VERSION@``
+            wherever a name of the library or of a function ends.
     """
 
-    def __init__(self, path: str) -> None:
-        text = files("projections").joinpath(path).read_text()
+    def __init__(self, *paths: str) -> None:
+        text = "".join(files("projections").joinpath(path).read_text() for path in paths)
         self._version = hashlib.sha256(text.encode()).hexdigest()[:8]
         self.source = text.replace(VERSION_MARK, self._version)
 

@@ -11,7 +11,7 @@ Facts (Cassandra), the archive:
 - ``highest`` by source partition: the highest id of a tweet in it, whose write timestamp it is.
   What an index that was lost had, and lacks when it begins anew, lies at or below these.
 
-Cache (Redis): ``search`` by bucket, the index of the newest tweets (``search.lua``). It is no
+Cache (Redis): ``recent`` by bucket, the index of the newest tweets (``index.lua``). It is no
 leased entry: a worker fills it, and its floor says from which id upwards it is whole.
 
 A term is a text. Words, tags, mentions, hosts and emoji are those of
@@ -58,17 +58,17 @@ TABLES = {
 SPAN_BITS = 46
 """2^24 ms of Snowflake ids. Never changed within a generation."""
 
-INDEX = "search"
+INDEX = "recent"
 """Kind of the keys in Redis."""
 
-SCRIPTS = Library("search/search.lua")
+SCRIPTS = Library("search/index.lua", "search/find.lua")
 
 IS = {"reply": 1, "retweet": 2, "quote": 4}
 HAS = {"media": 8, "links": 16, "hashtags": 32, "mentions": 64}
 """Flags of a tweet."""
 
 RUNS = 1024
-"""Runs of postings in a segment; ``search.lua`` has the same number."""
+"""Runs of postings in a segment; ``index.lua`` has the same number."""
 
 TERMS_REMEMBERED_MAX = 100_000
 
@@ -86,8 +86,8 @@ class Window(msgspec.Struct, frozen=True):
             next one begins.
     """
 
-    tweets: int = 8192
-    segments: int = 64
+    tweets: int = 32_768
+    segments: int = 16
     hours: int = 168
 
     @property

@@ -1,4 +1,4 @@
-"""Whether a tweet is what a query asks for, in Python: the archive's half of ``search.lua``.
+"""Whether a tweet is what a query asks for, in Python: the archive's half of ``find.lua``.
 
 Keeps true: both say the same of a tweet, and the same as ``tests/oracle_search.py``.
 """

@@ -1,6 +1,6 @@
 """A query as both tiers take it: names replaced by ids, words by terms.
 
-For the real-time tier it is packed for ``search.lua``; the archive walks the same tree. Counts
+For the real-time tier it is packed for ``find.lua``; the archive walks the same tree. Counts
 (``min_likes:``, ``min_retweets:``) are left out: whoever asks filters by them.
 
 Bounded by: the parser's limits.
@@ -33,7 +33,7 @@ _HASH = Struct(">HI")
 
 
 class Op(IntEnum):
-    """Kinds of nodes, as ``search.lua`` numbers them."""
+    """Kinds of nodes, as ``find.lua`` numbers them."""
 
     WORDS = 0
     AND = 1
@@ -154,7 +154,7 @@ def terms_of(program: Program) -> Iterator[str]:
 
 
 def packed(program: Program) -> bytes:
-    """Returns a query as ``search.lua`` takes it."""
+    """Returns a query as ``find.lua`` takes it."""
     return msgspec.msgpack.encode(_array(program))
 
 

@@ -1,16 +1,19 @@
-"""The real-time tier's reading side: one script call for each bucket, all in one round trip.
+"""The real-time tier's reading side: one script call for each node, all in one round trip.
+
+A call reads the indexes of all buckets that its node owns, so that their number costs a query next
+to nothing (decision 0165).
 
 Keeps true: what a call returns is whole from its floor upwards. The tier's *border* is the highest
 floor of its indexes; below it, and where a bucket has no index, the archive is asked.
 
-Bounded by: ``BUDGET`` postings a bucket and call; a call that spends it ends with a higher floor.
+Bounded by: ``BUDGET`` postings a call; one that spends it ends with a higher floor.
 """
 
 from __future__ import annotations
 
 from events.snowflake import EPOCH_MS
 from projections.base import ProjectionError
-from projections.bus import Command, RedisBus, Reply
+from projections.bus import Argument, Command, CommandError, RedisBus, Reply
 from projections.keys import Keys
 from projections.search.layout import INDEX, SCRIPTS, ids_of, packed_id
 from projections.search.part import NEWEST, Counts, Part
@@ -23,9 +26,6 @@ class TooCostly(ProjectionError):
 
 BUDGET = 4000
 """Postings that one call looks at, about 1 ms of Redis; nobody behind it waits for longer."""
-
-SPARE = 4
-"""Tweets that a bucket is asked for beyond its share."""
 
 _FIND = SCRIPTS.name("murmur_search_find")
 _COUNT = SCRIPTS.name("murmur_search_count")
@@ -42,7 +42,6 @@ class RecentReader:
 
     def __init__(self, bus: RedisBus, keys: Keys, budget: int = BUDGET) -> None:
         self._bus = bus
-        self._keys = keys
         self._budget = budget
         self._indexes = [
             keys.prefix(INDEX, bucket) + keys.unit.encode() for bucket in range(keys.buckets)
@@ -58,9 +57,7 @@ class RecentReader:
             TooCostly: it cannot be answered within the budget.
             RetryableError: Redis is away.
         """
-        # What lies below the highest floor is not used, so each is asked for more than its share.
-        share = min(want, want // len(self._indexes) + SPARE)
-        replies = await self._ask(_FIND, program, below, above, share)
+        replies = await self._ask(_FIND, program, below, above, want)
         ids = [tweet_id for reply in replies if reply for tweet_id in ids_of(reply[2])]
         return Part.of(ids, max(map(_floor, replies))), max(map(_border, replies))
 
@@ -76,7 +73,7 @@ class RecentReader:
         replies = await self._ask(_COUNT, program, below, above, width_ms, EPOCH_MS)
         floor, border = max(map(_floor, replies)), max(map(_border, replies))
         if min(map(_floor, replies)) < floor < below:
-            # What lies below the highest floor is for the next call, in every bucket.
+            # What lies below the highest floor is for the next call, on every node.
             replies = await self._ask(_COUNT, program, below, floor - 1, width_ms, EPOCH_MS)
         return Counts(_summed(replies) if floor < below else {}, floor), border
 
@@ -85,11 +82,21 @@ class RecentReader:
     ) -> list[Reply]:
         query = packed(program)
         span = (packed_id(below), packed_id(above))
+        groups = await self._bus.by_owner(self._indexes)
+        rest: list[Argument] = [*span, number, self._budget, query, *more]
         calls: list[Command] = [
-            ("FCALL_RO", function, 1, index, *span, number, self._budget, query, *more)
-            for index in self._indexes
+            ("FCALL_RO", function, 1, first, *rest, *others) for first, *others in groups
         ]
-        replies = await self._bus.calls_strict(calls)
+        try:
+            replies = await self._bus.calls_strict(calls)
+        except CommandError as error:
+            # A slot has moved to another node since the owners were learnt.
+            if "non local key" not in str(error):
+                raise
+            alone: list[Command] = [
+                ("FCALL_RO", function, 1, index, *rest) for index in self._indexes
+            ]
+            replies = await self._bus.calls_strict(alone)
         if [] in replies:
             raise TooCostly("the query looks at too many tweets: ask for rarer words, or fewer")
         return replies

@@ -8,7 +8,7 @@ Of a slice of ``new-tweets``:
    a bucket; the buckets are the shards of the tier, by tweet id.
 
 Exactly-once effect: natural in the store, where every cell is an upsert on a natural key whose
-timestamp follows from its record's offset. In Redis by the rules of ``search.lua``: a tweet is
+timestamp follows from its record's offset. In Redis by the rules of ``index.lua``: a tweet is
 there once, the first of two posts of an id counts, and a deletion leaves a mark, whichever came
 first. So a slice may be applied twice, cut differently, or late by a worker that lost its
 partition.
@@ -57,7 +57,7 @@ SPANS_REMEMBERED_MAX = 200_000
 """Rows of ``posting_spans`` that this worker has written and need not write again."""
 
 VERSION = 1 << 32
-"""A version is an offset modulo this; see ``search.lua``."""
+"""A version is an offset modulo this; see ``index.lua``."""
 
 Row = tuple[str, Sequence[Any]]
 

@@ -34,6 +34,9 @@ class MemoryBus(RedisBus):
         await self._line.pause()
         return replies
 
+    async def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        return [list(keys)]
+
     async def scan(self, pattern: str, count: int = 1_000) -> AsyncIterator[list[bytes]]:
         await self._line.pause()
         yield [key for key in self._redis.values if fnmatchcase(key.decode(), pattern)]

@@ -2,7 +2,7 @@
 
 ``lupa`` brings the interpreter. Of what Redis adds to it there is ``redis.call``,
 ``redis.register_function``, the part of ``struct`` that the project uses (``<`` and ``>``, unsigned
-integers of 1 to 8 bytes), and ``cmsgpack.unpack``.
+integers of 1 to 8 bytes, bytes passed over), and ``cmsgpack.unpack``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lupa import lua51
 from projections.bus import Reply
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_FORMAT = re.compile(r"I(\d)")
+_FORMAT = re.compile(r"I(\d)|x")
 _TWO_53 = 1 << 53
 
 
@@ -34,6 +34,7 @@ class Functions:
     def __init__(self, call: Callable[..., Reply]) -> None:
         self._call = call
         self._registered: dict[str, Any] = {}
+        self._across: set[str] = set()
         self._lua = lua51.LuaRuntime(
             encoding=None,
             unpack_returned_tuples=True,
@@ -68,8 +69,15 @@ class Functions:
     def _register(self, name: Any, function: Any = None) -> None:
         """Takes a name and a function, or a table that says more."""
         if function is None:
+            flags = name[b"flags"]
             name, function = name[b"function_name"], name[b"callback"]
+            if b"allow-cross-slot-keys" in flags.values():
+                self._across.add(name.decode())
         self._registered[name.decode()] = function
+
+    def crosses_slots(self, name: str) -> bool:
+        """Whether a function may read keys of several slots."""
+        return name in self._across
 
     def _run(self, *words: Any) -> Any:
         """A reply as a script sees it: nil is false, a number is a double."""
@@ -106,13 +114,13 @@ class Functions:
         return found
 
 
-@lru_cache(64)
+@lru_cache(256)
 def _struct(form: bytes) -> Struct:
     text = form.decode()
-    sizes = _FORMAT.findall(text)
-    if text[:1] not in "<>" or text[1:] != "".join(f"I{size}" for size in sizes):
+    parts = list(_FORMAT.finditer(text))
+    if text[:1] not in "<>" or text[1:] != "".join(part[0] for part in parts):
         raise ValueError(f"struct: a format that is not known here: {text}")
-    return Struct(text[0] + "".join(_CODES[int(size)] for size in sizes))
+    return Struct(text[0] + "".join(_CODES[int(part[1])] if part[1] else "x" for part in parts))
 
 
 def _pack(form: bytes, *numbers: float) -> bytes:

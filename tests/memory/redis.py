@@ -38,6 +38,7 @@ class Redis:
         self.expiry: dict[bytes, int] = {}
         self.now_ms = 0
         self._slot: int | None = None
+        self._across = False
         self._functions = Functions(self._from_script)
         self._commands: dict[str, Callable[[list[bytes]], Any]] = {
             name[1:].upper(): getattr(self, name)
@@ -104,7 +105,12 @@ class Redis:
         number = int(arguments[1])
         keys = arguments[2 : 2 + number]
         self._touch(keys)
-        return self._functions.call(arguments[0].decode(), keys, arguments[2 + number :])
+        name = arguments[0].decode()
+        self._across = self._functions.crosses_slots(name)
+        try:
+            return self._functions.call(name, keys, arguments[2 + number :])
+        finally:
+            self._across = False
 
     def _from_script(self, *words: Argument) -> Reply:
         return self._run([_bytes(word) for word in words])
@@ -115,7 +121,7 @@ class Redis:
             slot = _slot(key)
             if self._slot is None:
                 self._slot = slot
-            elif slot != self._slot:
+            elif slot != self._slot and not self._across:
                 raise hiredis.ReplyError("CROSSSLOT Keys in request don't hash to the same slot")
             if self.expiry.get(key, self.now_ms + 1) <= self.now_ms:
                 self._drop(key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,7 @@ from projections.search.layout import Window
 from projections.search.part import NEWEST
 from projections.search.program import compiled, names_in
 from projections.search.query import tree
+from projections.search.query.parse import parse
 from projections.search.query.tree import Node
 from projections.search.read import SearchReader
 from projections.search.recent import RecentReader
@@ -202,3 +205,38 @@ def _slice(part: list[LogRecord]) -> Slice:
     records = [Record(record.offset, 0, record.event) for record in part]
     first, end = part[0], part[-1].offset + 1
     return Slice("new-tweets", first.partition, "id", first.offset, end, records)
+
+
+async def test_frequent_words_have_lists_and_are_found_all_the_same() -> None:
+    """Words by rank, so that some get lists; segments are full, begin, and are dropped."""
+    rng = random.Random(5)
+    vocabulary = [f"w{rank}x" for rank in range(60)]
+    weights = [1 / (rank + 1) for rank in range(60)]
+    history: list[LogRecord] = []
+    for number in range(1_000):
+        words = rng.choices(vocabulary, weights, k=6)
+        at = BEGIN_MS + number // 3 + rng.choice((0, 0, 0, 700, -5))
+        tweet = post(compose(at, 0, number), 1 + number % 3, text=" ".join(words), lang=None)
+        history.append(LogRecord("new-tweets", 0, number, tweet))
+    tiers = Tiers(Window(tweets=200, segments=3), 100_000)
+    await tiers.apply(history, 90)
+    assert any(key.endswith(b":f") and value for key, value in tiers.redis.values.items())
+    oracle = SearchOracle(history, AUTHORS.get)
+    texts = [" ".join(pair) for pair in itertools.product(vocabulary[:4], vocabulary[:40:7])]
+    texts += [f'"{text}"' for text in texts] + vocabulary
+    texts += [f"from:ann {word}" for word in vocabulary[::9]]
+    texts += [f"({a} OR {b}) -{c}" for a, b, c in zip(*[iter(vocabulary)] * 3, strict=True)]
+    for text in texts:
+        query = parse(text)
+        found, border = await tiers.recent.find(compiled(query, AUTHORS), NEWEST, 0, 20)
+        expected = oracle.search(query)
+        assert found.ids[:20] == [i for i in expected if i >= found.floor][:20], text
+        assert len(found.ids) >= 20 or found.floor == border, text
+        below = expected[5] if len(expected) > 5 else NEWEST
+        older, _ = await tiers.recent.find(compiled(query, AUTHORS), below, 0, 7)
+        wanted = [i for i in expected if older.floor <= i < below]
+        assert older.ids[:7] == wanted[:7] and len(wanted) >= min(7, len(older.ids)), text
+        recent, border = await tiers.recent.count(compiled(query, AUTHORS), NEWEST, 0, 1)
+        assert recent.floor == border and sum(recent.by_start.values()) == sum(
+            i >= border for i in expected
+        ), text
