@@ -163,3 +163,44 @@ class NewMember(_Sent, frozen=True, kw_only=True):
     """Body of ``POST /api/lists/{id}/members``."""
 
     user_id: IdText
+
+
+class ReadUpTo(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/notifications/read``."""
+
+    up_to_id: IdText
+
+
+class InAppSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """What is listed in the app."""
+
+    mention: bool | None = None
+    reply: bool | None = None
+    quote: bool | None = None
+    retweet: bool | None = None
+    like: bool | None = None
+    follow: bool | None = None
+
+
+class PushSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """What is pushed."""
+
+    mention: bool | None = None
+    reply: bool | None = None
+    quote: bool | None = None
+    retweet: bool | None = None
+
+
+class EmailSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """How often a digest of what is unread is mailed."""
+
+    daily: bool | None = None
+    weekly: bool | None = None
+
+
+class NotificationPreferences(_Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of ``PUT /api/notifications/preferences``: the switches to change."""
+
+    in_app: InAppSwitches = InAppSwitches()
+    push: PushSwitches = PushSwitches()
+    email: EmailSwitches = EmailSwitches()

@@ -18,6 +18,7 @@ from gateway.commands.checks import Checks
 from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
 from gateway.commands.lists import ListCommands
+from gateway.commands.notifications import NotificationCommands
 from gateway.commands.pins import PinCommands
 from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
@@ -28,6 +29,7 @@ from gateway.levels.admission import Admission
 from gateway.levels.level import Levels
 from gateway.limits import READ_SECONDS_MAX, WAIT_SECONDS_MAX
 from gateway.metrics import GatewayMetrics
+from gateway.notification_routes import NotificationHandlers
 from gateway.openings import Openings
 from gateway.ops import LetterDesk, LetterHandlers
 from gateway.queries.bookmarks import BookmarkQueries
@@ -36,6 +38,7 @@ from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.lists import ListQueries
 from gateway.queries.mentions import MentionQueries
+from gateway.queries.notifications import NotificationQueries
 from gateway.queries.people import PeopleQueries
 from gateway.queries.search import SearchQueries
 from gateway.queries.timeline import TimelineQueries
@@ -53,6 +56,7 @@ from gateway.services import (
     Log,
     Mentions,
     Minter,
+    Notifications,
     People,
     Search,
     Threads,
@@ -78,6 +82,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         collections: Reads lists and bookmarks.
         search: Finds tweets.
         people: Finds users.
+        notifications: Reads inboxes.
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
@@ -107,6 +112,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     collections: Collections
     search: Search
     people: People
+    notifications: Notifications
     openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
@@ -176,6 +182,10 @@ def build(services: Services) -> tuple[Gateway, Health]:
         search=SearchHandlers(
             SearchQueries(services.search, services.tweets, accounts, graph, cursors),
             PeopleQueries(services.people, accounts, graph),
+        ),
+        notifications=NotificationHandlers(
+            NotificationQueries(services.notifications, services.tweets, accounts, graph, cursors),
+            NotificationCommands(services.notifications, checks, minter, appender),
         ),
         health=health,
         letters=LetterHandlers(services.letters) if services.letters is not None else None,

@@ -32,6 +32,7 @@ from gateway.commands.tweets import TweetCommands
 from gateway.commands.users import UserCommands
 from gateway.health import Health
 from gateway.http import Request, Response
+from gateway.notification_routes import NotificationHandlers, notification_routes
 from gateway.openapi import document
 from gateway.ops import LetterHandlers, letter_routes
 from gateway.queries.conversation import ConversationQueries
@@ -85,6 +86,7 @@ class Handlers(NamedTuple):
     engagement_commands: EngagementCommands
     collections: CollectionHandlers
     search: SearchHandlers
+    notifications: NotificationHandlers
     health: Health
     letters: LetterHandlers | None = None
 
@@ -100,6 +102,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *talk(handlers.mentions, handlers.conversation, handlers.pin_commands),
         *collection_routes(handlers.collections),
         *search_routes(handlers.search),
+        *notification_routes(handlers.notifications),
     ]
     operators = _operators(handlers.health)
     if handlers.letters is not None:

@@ -16,6 +16,7 @@ from gateway.queries.view import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.collections.layout import ListFragment
 from projections.listing import Page
+from projections.notifications.layout import Group, Part, Seen, Settings
 from projections.search.program import Program
 from projections.search.read import Counted, Results
 from projections.timelines.authors import NEWEST, Merge
@@ -151,6 +152,26 @@ class People(Protocol):
 
     async def starting_with(self, asked: list[str], limit: int) -> list[int]:
         """Returns users of whom a word may begin with the longest of these."""
+        ...
+
+
+class Notifications(Protocol):
+    """Inboxes; ``projections.notifications.read``."""
+
+    async def part(self, user_id: int, names: Sequence[int], below: int, limit: int) -> Part:
+        """Returns the next candidates of a user and of the names that he goes by."""
+        ...
+
+    async def acts(self, group: Group, below: int, limit: int) -> tuple[list[Seen], int]:
+        """Returns acts of a group that stand, newest first, and where to read on."""
+        ...
+
+    async def counts(self, groups: Iterable[Group], without: Iterable[int]) -> dict[Group, int]:
+        """Returns how many acts of each group stand, but for those of some actors."""
+        ...
+
+    async def settings(self, user_id: int) -> Settings:
+        """Returns how far a user read, and what he wants to be told."""
         ...
 
 

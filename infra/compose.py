@@ -39,6 +39,9 @@ from projections.engagement.unit import NAME as ENGAGEMENT
 from projections.engagement.unit import RECORDS_MAX, Engagement
 from projections.generations import Generations, Phase
 from projections.keys import Keys
+from projections.notifications.read import NotificationsReader
+from projections.notifications.unit import NAME as NOTIFICATIONS
+from projections.notifications.unit import Notifications
 from projections.positions import AppliedPositions
 from projections.search.layout import Window
 from projections.search.people import PeopleReader
@@ -305,6 +308,10 @@ def _search(on: Engines) -> Search:
     return Search(on.bus, on.store_of(SEARCH), on.keys(SEARCH), window)
 
 
+def _notifications(on: Engines) -> Notifications:
+    return Notifications(on.bus, on.store_of(NOTIFICATIONS), on.keys(NOTIFICATIONS))
+
+
 UNITS: dict[str, Callable[[Engines], StoredUnit]] = {
     ACCOUNTS: _accounts,
     TWEETS: _tweets,
@@ -313,6 +320,7 @@ UNITS: dict[str, Callable[[Engines], StoredUnit]] = {
     ENGAGEMENT: _engagement,
     COLLECTIONS: _collections,
     SEARCH: _search,
+    NOTIFICATIONS: _notifications,
 }
 """The units there are, by name."""
 
@@ -384,6 +392,11 @@ def search_reader(on: Engines) -> SearchReader:
 def people_reader(on: Engines) -> PeopleReader:
     """The search unit's reading side for users by name."""
     return PeopleReader(on.store_of(SEARCH))
+
+
+def notifications_reader(on: Engines) -> NotificationsReader:
+    """The notifications unit's reading side."""
+    return NotificationsReader(on.bus, on.store_of(NOTIFICATIONS), on.keys(NOTIFICATIONS))
 
 
 def timelines_reader(on: Engines) -> TimelinesReader:

@@ -194,6 +194,7 @@ class Composition:
                 collections=compose.collections_reader(on),
                 search=compose.search_reader(on),
                 people=compose.people_reader(on),
+                notifications=compose.notifications_reader(on),
                 openings=self.openings,
                 units=units,
                 tokens=self._tokens,

@@ -26,6 +26,7 @@ The sentences
 - A username belongs to its first claimant in the partition until the holder releases it.
 - Lists and bookmarks: the sentences of `tests/oracle_collections.py`, and `Oracle.list_timeline`.
 - Likes, views and what refers to a tweet: the sentences of `tests/oracle_engagement.py`.
+- What a user is told of: the sentences of `tests/oracle_notifications.py`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ from events.types import (
 from tests.oracle_collections import CollectionsOracle
 from tests.oracle_engagement import EngagementOracle, TweetCounts
 from tests.oracle_log import LogFed, LogRecord
+from tests.oracle_notifications import NotificationFacts
 
 __all__ = ["LogRecord", "Oracle", "Profile", "TweetCounts"]
 
@@ -95,6 +97,7 @@ class Oracle(LogFed):
         self._holders: dict[str, tuple[int, int]] = {}  # name -> user, event id of the claim
         self._engagement = EngagementOracle()
         self.collections = CollectionsOracle()
+        self.notifications = NotificationFacts()
         super().__init__(records)
 
     # --- facts ---
@@ -103,6 +106,7 @@ class Oracle(LogFed):
         """Take in an event that is new."""
         self._engagement.apply(event)
         self.collections.apply(event)
+        self.notifications.apply(event)
         match event:
             case TweetPosted():
                 if event.tweet_id not in self._posted:

@@ -39,6 +39,7 @@ SOURCE_TOPICS = (
     "engagements",
     "lists",
     "bookmarks",
+    "user-activity",
 )
 FETCH_MAX = 5_000
 FETCH_S = 0.5

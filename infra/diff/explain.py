@@ -95,6 +95,24 @@ class Finder:
             return Subject(frozenset(self._places("users", ids)), _among("user_id", ids))
         return Subject(frozenset(await self._posts(ids)), _among("tweet_id", ids))
 
+    async def _notifications(self, one: Suspect, ids: set[int]) -> Subject:
+        user = one.key
+        if one.kind.name == "settings":
+            return Subject(frozenset(self._places("user-activity", [user])), _with(user_id=user))
+        places = self._places("engagements", ids) | self._places("social-graph", ids)
+        places |= await self._posts(ids)
+        whose = (
+            *("tweet_author_id", "target_user_id", "retweet_of_user_id"),
+            *("reply_to_user_id", "quote_of_user_id"),
+        )
+
+        def speaks(event: Event) -> bool:
+            said = {getattr(event, name, None) for name in ("tweet_id", "event_id", "user_id")}
+            about = any(getattr(event, name, None) == user for name in whose)
+            return not ids.isdisjoint(said) and (about or getattr(event, "tweet_id", 0) in ids)
+
+        return Subject(frozenset(places), speaks)
+
     async def _timelines(self, one: Suspect, ids: set[int]) -> Subject:
         user = one.key
         assert isinstance(user, int)

@@ -32,6 +32,7 @@ from infra.diff.sides import GenerationSide, keys_of
 from infra.diff.views import Kind
 from projections import fragments
 from projections.engagement.layout import KINDS
+from projections.notifications.unit import addressees
 from projections.search.layout import document
 from projections.text.entities import parse
 from streams.decisions import REDRIVE, Decision
@@ -49,6 +50,7 @@ UNIT_OF = {
     "engagements": "engagement",
     "lists": "collections",
     "bookmarks": "collections",
+    "user-activity": "notifications",
 }
 """Of each topic a unit that reads it: its decisions count where the compared unit reads it not."""
 
@@ -210,6 +212,8 @@ class OracleSide:
             ("engagement", "likes"): lambda: people,
             ("collections", "list"): oracle.collections.lists,
             ("collections", "user"): lambda: people,
+            ("notifications", "inbox"): lambda: people,
+            ("notifications", "settings"): lambda: people,
             ("search", "term"): lambda: (x for t in tweets for x in _terms(oracle, t)),
         }
         return set(by_kind.get((unit, kind.name), lambda: ())())
@@ -242,11 +246,36 @@ def _answers(oracle: Oracle) -> dict[str, Callable[[Any], Any]]:
             ]
         },
         "people": lambda start: {"users": UNSAID},
+        "inbox_spans": lambda addressee: _inbox(oracle, addressee),
+        "notices_read": lambda user: _settings(oracle, user),
     }
 
 
 def _terms(oracle: Oracle, tweet_id: int) -> set[str]:
     return {term.text for term in document(oracle._posted[tweet_id], 0).terms}
+
+
+def _inbox(oracle: Oracle, addressee: int) -> Any:
+    groups = oracle.notifications.groups(addressee)
+    newest_first = sorted(groups.items(), key=lambda one: one[1][0].at, reverse=True)
+    return {
+        "tweets": [
+            tweet_id
+            for tweet_id in sorted(oracle.posted(), reverse=True)
+            if _stands(oracle, tweet_id)
+            and not oracle._posted[tweet_id].retweet_of_id
+            and addressee in addressees(oracle._posted[tweet_id])
+        ],
+        "groups": {
+            f"{kind} {subject}": {"count": len(acts), "acts": [[a.at, a.user_id] for a in acts]}
+            for (kind, subject), acts in newest_first
+        },
+    }
+
+
+def _settings(oracle: Oracle, user: int) -> Any:
+    said = oracle.notifications
+    return {"read_up_to": said.read[user], "preferences": dict(said.preferences[user])}
 
 
 def _user(oracle: Oracle, user: int) -> Any:

@@ -23,6 +23,8 @@ from infra.diff.keys import Table
 from projections.accounts.layout import UserFragment
 from projections.base import RetryableError
 from projections.listing import NEWEST, Page
+from projections.notifications.layout import Group, of_name
+from projections.notifications.read import NotificationsReader
 from projections.search.program import Place, Words
 from projections.timelines.read import TimelinesReader
 from projections.tweets.layout import TweetFragment
@@ -78,6 +80,10 @@ KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
         _kind("list", "lists:list_id"),
         _kind("members", "list_members:list_id,user_id"),
         _kind("user", "lists_of:user_id", "bookmarks:user_id", "bookmarks_of:user_id"),
+    ),
+    "notifications": (
+        _kind("inbox", "inbox_spans:addressee"),
+        _kind("settings", "notices_read:user_id", "notice_preferences:user_id"),
     ),
     "search": (
         _kind("term", "posting_spans:term"),
@@ -235,6 +241,41 @@ def _search(on: Engines, beside: Engines) -> dict[str, Read]:
     return {"term": term, "people": named}
 
 
+def _notifications(on: Engines, beside: Engines) -> dict[str, Read]:
+    reader, tweets = compose.notifications_reader(on), compose.tweets_reader(beside)
+
+    async def inbox(addressee: int) -> Any:
+        """Candidates whose tweet stands and speaks to the addressee; groups with all acts."""
+        found: list[int] = []
+        seen: dict[Group, None] = {}
+        below = NEWEST
+        while below and len(found) + len(seen) < ENTRIES_MAX:
+            part = await reader.part(addressee, [], below, PAGE)
+            standing = await tweets.get(part.tweets)
+            found += [
+                tweet_id
+                for tweet_id in part.tweets
+                if tweet_id in standing and addressee in _addressees(standing[tweet_id])
+            ]
+            seen |= dict.fromkeys(Group(g.kind, addressee, g.subject) for g in part.groups)
+            below = part.floor
+        counts = await reader.counts(seen, [])
+        groups = {group: await _acts(reader, group) for group in seen}
+        return {
+            "tweets": found,
+            "groups": {
+                f"{group.kind} {group.subject}": {"count": counts[group], "acts": acts}
+                for group, acts in groups.items()
+                if acts or counts[group]
+            },
+        }
+
+    async def settings(user: int) -> Any:
+        return msgspec.structs.asdict(await reader.settings(user))
+
+    return {"inbox": inbox, "settings": settings}
+
+
 _READS: dict[str, Callable[[Engines, Engines], dict[str, Read]]] = {
     "accounts": _accounts,
     "tweets": _tweets,
@@ -242,6 +283,7 @@ _READS: dict[str, Callable[[Engines, Engines], dict[str, Read]]] = {
     "engagement": _engagement,
     "collections": _collections,
     "search": _search,
+    "notifications": _notifications,
 }
 
 assert _READS.keys() == KINDS_OF_UNIT.keys()
@@ -260,6 +302,22 @@ async def _listed(page_of: Callable[[int], Awaitable[Page]]) -> list[Any]:
         page = await page_of(below)
         found += page.entries
         below = page.below
+    return found
+
+
+def _addressees(tweet: TweetFragment) -> set[int]:
+    """Whom a tweet that stands speaks to, as the notifications unit has them."""
+    names = {of_name(one[1:]) for one in addressees(tweet) if one.startswith("@")}
+    users = {tweet.reply_to_user_id, tweet.quote_of_user_id} - {tweet.author_id}
+    return names if tweet.retweet_of_id else names | users
+
+
+async def _acts(reader: NotificationsReader, group: Group) -> list[list[int]]:
+    found: list[list[int]] = []
+    below = NEWEST
+    while below and len(found) < ENTRIES_MAX:
+        acts, below = await reader.acts(group, below, PAGE)
+        found += [[act.at, act.user_id] for act in acts]
     return found
 
 

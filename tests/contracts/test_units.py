@@ -23,6 +23,7 @@ from tests.contracts.case import UnitCase, World
 from tests.contracts.collections_case import CollectionsCase
 from tests.contracts.engagement_case import ColdEngagementCase, EngagementCase
 from tests.contracts.history import TOPIC_ID, LogBuilder, redriven, slices
+from tests.contracts.notifications_case import NotificationsCase
 from tests.contracts.search_case import SearchCase
 from tests.contracts.timelines_case import TimelinesCase
 from tests.contracts.tweets_case import TweetsCase
@@ -36,6 +37,7 @@ CASES: tuple[UnitCase, ...] = (
     ColdEngagementCase(),
     CollectionsCase(),
     SearchCase(),
+    NotificationsCase(),
 )
 SEEDS = (1, 2, 3)
 LOOKS = 4

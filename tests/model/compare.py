@@ -16,6 +16,7 @@ from events.types import TweetPosted
 from projections.search.query.parse import parse
 from tests.conversation_client import read as read_conversation
 from tests.oracle import Oracle
+from tests.oracle_notifications import NotificationsOracle
 from tests.oracle_search import SearchOracle
 from tests.oracle_talk import TalkOracle
 
@@ -42,6 +43,7 @@ class Comparison:
         self._oracle = oracle
         self._talk = TalkOracle(oracle)
         self._search = SearchOracle.of(oracle)
+        self._notifications = NotificationsOracle(oracle)
         self._get = get
         self.compared = 0
         self.differences: list[str] = []
@@ -61,6 +63,7 @@ class Comparison:
         for reader in readers:
             await self._home(reader, (since or {}).get(reader))
             await self._of_reader(reader, readers)
+            await self._told(reader)
         for number, user in enumerate(readers):
             name = self._profiled(user)
             for query in (f"from:{name}", f"@{name} -1", f"{number} OR {number + 1}"):
@@ -198,6 +201,19 @@ class Comparison:
             path = f"/api/users/{user}"
             await self._ids(reader, f"{path}/mentions", self._talk.mentions(user, reader))
             await self._ids(reader, f"{path}/lists", oracle.collections.owned(user, reader))
+
+    async def _told(self, reader: int) -> None:
+        path, oracle = "/api/notifications", self._notifications
+        expected = [
+            (one.kind, one.at, one.count, [str(user) for user in one.users[:3]])
+            for one in oracle.list(reader)
+        ]
+        items = await self._items(reader, path, PAGE)
+        found = [(i["type"], int(i["latest_id"]), i["count"], i["user_ids"]) for i in items]
+        self._differs(reader, path, found, expected)
+        page = await self._page(reader, f"{path}/unread_count")
+        unread = page["data"]["unread_count"] if page["data"] else None
+        self._differs(reader, f"{path}/unread_count", unread, oracle.unread(reader))
 
     async def _found(self, reader: int, query: str) -> None:
         oracle = self._oracle

@@ -18,6 +18,8 @@ from events.types import (
     ListDeleted,
     ListMemberAdded,
     ListMemberRemoved,
+    NotificationsRead,
+    PreferencesChanged,
     ProfileChanged,
     TimelineOpened,
     TweetBookmarked,
@@ -284,6 +286,16 @@ def _enlist(life: Life, act: Act) -> None:
         life.say(ListMemberAdded, list_id=list_id, user_id=owner, member_id=life.user(act.whom))
 
 
+def _read(life: Life, act: Act) -> None:
+    life.say(NotificationsRead, user_id=life.user(act.who), up_to_id=life.mint(act.odd))
+
+
+def _prefer(life: Life, act: Act) -> None:
+    name = ("in_app.like", "in_app.mention", "push.reply", "email.daily")[act.what % 4]
+    preferences = {name: act.whom % 2 == 0}
+    life.say(PreferencesChanged, user_id=life.user(act.who), preferences=preferences)
+
+
 def _again(life: Life, act: Act) -> None:
     life.repeat(act.what)
 
@@ -318,6 +330,8 @@ _ACTS: dict[str, Callable[[Life, Act], None]] = {
     "bookmark": _about_tweet(TweetBookmarked),
     "unbookmark": _about_tweet(TweetUnbookmarked),
     "open": _about_oneself(TimelineOpened),
+    "read": _read,
+    "prefer": _prefer,
 }
 
 KINDS = (*_ACTS, "garble")

@@ -32,9 +32,12 @@ from tests.memory.statements import MemoryStatements
 from tests.memory.store import Database, MemoryStore
 from tests.model.log import Appending, MemoryLog
 
-UNITS = ("accounts", "tweets", "timelines", "fan-out", "engagement", "collections", "search")
-STATES = ("accounts", "tweets", "timelines", "engagement", "collections", "search")
+STATES = (
+    *("accounts", "tweets", "timelines", "engagement", "collections", "search", "notifications"),
+)
 """Units with generations of their own."""
+
+UNITS = (*STATES[:3], "fan-out", *STATES[3:])
 
 SMALL = Settings.model_construct(
     buckets=3,

@@ -28,7 +28,7 @@ _TOKENS = Tokens(new_private_key())
 _METRICS = GatewayMetrics(CollectorRegistry())
 _READERS = (
     *("accounts", "tweets", "mentions", "threads", "engagement"),
-    *("authors", "graph", "home", "collections", "search", "people"),
+    *("authors", "graph", "home", "collections", "search", "people", "notifications"),
 )
 
 
@@ -115,6 +115,7 @@ class MemoryGateway:
             "collections": compose.collections_reader(on),
             "search": compose.search_reader(on),
             "people": compose.people_reader(on),
+            "notifications": compose.notifications_reader(on),
         }
         for name, current in self._readers.items():
             current.reader = readers[name]

@@ -279,7 +279,7 @@ class Town:
 
     async def read(self, read: Read) -> None:
         """Somebody reads something, perhaps by a gateway that is cut off in the middle."""
-        kind, about = read.what % 8, read.what // 8
+        kind, about = read.what % 9, read.what // 9
         user, gateway = (
             self.life.user(read.who),
             self.gateways[(read.who + about) % len(self.gateways)],
@@ -296,6 +296,7 @@ class Town:
             f"/api/tweets/{subject}/conversation",
             f"/api/users/{user}/mentions",
             f"/api/users/{other}/lists",
+            "/api/notifications",
         )[kind]
         if self.life.lists and kind == 7:
             path = f"/api/lists/{self.life.lists[about % len(self.life.lists)][0]}/tweets"

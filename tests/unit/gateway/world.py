@@ -23,6 +23,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from tests.oracle import Oracle
 from tests.unit.gateway.fake_collections import FakeCollections
+from tests.unit.gateway.fake_notifications import FakeNotifications
 from tests.unit.gateway.fake_search import FakePeople, FakeSearch
 from tests.unit.gateway.fakes import (
     FakeAccounts,
@@ -68,6 +69,9 @@ class World:
             "engagement": frozenset({"new-tweets", "engagements"}),
             "collections": frozenset({"lists", "bookmarks"}),
             "search": frozenset({"new-tweets", "users"}),
+            "notifications": frozenset(
+                {"new-tweets", "engagements", "social-graph", "user-activity"}
+            ),
         }
         self.home = FakeHome(self.oracle, tweets, accounts)
         self.levels = Levels()
@@ -86,6 +90,7 @@ class World:
             collections=self.collections,
             search=self.search,
             people=FakePeople(self.oracle),
+            notifications=FakeNotifications(self.oracle),
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,

@@ -1,0 +1,66 @@
+"""Say how far one has read, and what one wants to be told.
+
+Keeps true: nobody reads ahead of now, which would hide what is still to come; a switch that does
+not exist is refused. The highest id that was read counts, so a client that was away takes nothing
+back.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from events.types import NotificationsRead, PreferencesChanged
+from gateway.bodies import NotificationPreferences, ReadUpTo
+from gateway.commands.appending import Appender, answer, stamp
+from gateway.commands.checks import Checks
+from gateway.http import Request, Response
+from gateway.pages import one
+from gateway.problems import invalid
+from gateway.services import Minter, Notifications
+from projections.notifications.preferences import all_of, name_of
+
+
+class NotificationCommands:
+    """Handlers of what a user says about notifications."""
+
+    def __init__(
+        self, notifications: Notifications, checks: Checks, minter: Minter, appender: Appender
+    ) -> None:
+        self._notifications = notifications
+        self._checks = checks
+        self._minter = minter
+        self._appender = appender
+
+    async def read(self, request: Request) -> Response:
+        """``POST /api/notifications/read``."""
+        up_to = int((await request.json(ReadUpTo)).up_to_id)
+        event = await self._appender.repeated(request, NotificationsRead)
+        if event is None:
+            await self._checks.active(request.user_id)
+            stamped = await stamp(self._minter)
+            if up_to > stamped["event_id"]:
+                raise invalid("up_to_id", "it is of the future; send a notification's latest_id.")
+            event = NotificationsRead(**stamped, user_id=request.user_id, up_to_id=up_to)
+        event, position = await self._appender.append(request, event)
+        return answer(one(b'{"read_up_to":"%d"' % event.up_to_id), position)
+
+    async def prefer(self, request: Request) -> Response:
+        """``PUT /api/notifications/preferences``: what is not named stays as it is."""
+        wanted = await request.json(NotificationPreferences)
+        event = await self._appender.repeated(request, PreferencesChanged)
+        if event is None:
+            await self._checks.active(request.user_id)
+            said = {
+                name_of(channel, switch): on
+                for channel, switches in msgspec.to_builtins(wanted).items()
+                for switch, on in switches.items()
+            }
+            if not said:
+                raise invalid("", "name a switch, such as push.mention.")
+            event = PreferencesChanged(
+                **await stamp(self._minter), user_id=request.user_id, preferences=said
+            )
+        event, position = await self._appender.append(request, event)
+        settings = await self._notifications.settings(request.user_id)
+        now = all_of({**settings.preferences, **event.preferences})
+        return answer(one(msgspec.json.encode(now)[:-1]), position, 200)

@@ -1,0 +1,84 @@
+"""Routes of notifications; see :mod:`gateway.routes`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from gateway.answers import (
+    NotificationPage,
+    PreferencesAnswer,
+    ReadUpToAnswer,
+    UnreadAnswer,
+)
+from gateway.bodies import NotificationPreferences, ReadUpTo
+from gateway.commands.notifications import NotificationCommands
+from gateway.queries.notifications import PAGE_MAX, NotificationQueries
+from gateway.routing import PAGE, Access, Route
+
+NOTIFICATIONS = "notifications"
+READING = ("accounts", NOTIFICATIONS, "timelines", "tweets", "engagement")
+
+_CURSOR, _COUNT = PAGE
+_PAGE = (_CURSOR, replace(_COUNT, schema={**_COUNT.schema, "maximum": PAGE_MAX}))
+
+
+class NotificationHandlers(NamedTuple):
+    """What answers these routes."""
+
+    queries: NotificationQueries
+    commands: NotificationCommands
+
+
+def notification_routes(handlers: NotificationHandlers) -> list[Route]:
+    """Returns the routes."""
+    read, write = handlers.queries, handlers.commands
+    return [
+        Route(
+            method="GET",
+            path="/api/notifications",
+            handler=read.own,
+            summary="What others did that concerns one, the newest first",
+            units=READING,
+            answer=NotificationPage,
+            query=_PAGE,
+        ),
+        Route(
+            method="GET",
+            path="/api/notifications/unread_count",
+            handler=read.unread_count,
+            summary="How many of them are newer than what one has read; 100 stands for more",
+            units=READING,
+            answer=UnreadAnswer,
+        ),
+        Route(
+            method="POST",
+            path="/api/notifications/read",
+            handler=write.read,
+            summary="Say up to which one has read",
+            access=Access.WRITE,
+            units=("accounts",),
+            body=ReadUpTo,
+            answer=ReadUpToAnswer,
+            status=201,
+        ),
+        Route(
+            method="GET",
+            path="/api/notifications/preferences",
+            handler=read.preferences,
+            summary="What one wants to be told, and where",
+            units=(NOTIFICATIONS,),
+            answer=PreferencesAnswer,
+        ),
+        Route(
+            method="PUT",
+            path="/api/notifications/preferences",
+            handler=write.prefer,
+            summary="Change what one wants to be told; switches that are not named stay",
+            access=Access.WRITE,
+            units=("accounts", NOTIFICATIONS),
+            body=NotificationPreferences,
+            answer=PreferencesAnswer,
+        ),
+    ]

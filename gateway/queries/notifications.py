@@ -1,0 +1,317 @@
+"""``GET /api/notifications``: what others did that concerns the token's user, newest first.
+
+The unit names candidates and counts (``projections.notifications.read``); here it is decided what
+of it this user is shown. Left out: whoever there is a block with, or whom he mutes; what is about
+a tweet that nobody may see; types that he turned off. Who is not active is counted and not named; a
+notification that can name nobody is not shown. It stands where the newest act of somebody who is
+named stands, so nobody who is hidden moves one.
+
+Bounded by: ``STEPS_MAX`` parts for a page (one that was left short carries a cursor), ``NAMES_MAX``
+names, ``ROUNDS_MAX`` rounds for the names of one group, ``UNREAD_MAX``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from events.snowflake import time_of
+from gateway.cursors import Cursors
+from gateway.http import Request, Response
+from gateway.pages import one, page, page_count
+from gateway.queries.places import place_below, seal_place
+from gateway.queries.visible import Shown
+from gateway.routing import ID_MAX
+from gateway.services import Accounts, Graph, Notifications, Tweets
+from projections import fragments
+from projections.accounts.layout import UserFragment
+from projections.notifications.layout import (
+    FOLLOW,
+    MENTION,
+    QUOTE,
+    REPLY,
+    Group,
+    GroupActs,
+    Part,
+    Seen,
+    of_name,
+)
+from projections.notifications.preferences import IN_APP, all_of, is_on
+from projections.timelines.layout import Relations
+from projections.tweets import mentions
+from projections.tweets.layout import TweetFragment
+
+ROUTE = "notifications"
+STEPS_MAX = 8
+ROUNDS_MAX = 20
+NAMES_MAX = 3
+UNREAD_MAX = 100
+"""An unread count says no more: "99+"."""
+
+UNREAD_PART = 50
+PAGE_MAX = 100
+
+
+class _Named(msgspec.Struct):
+    username: str
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """A notification that is shown.
+
+    Attributes:
+        kind: One of ``projections.notifications.layout.KINDS``.
+        subject: The tweet; of follows the first id of their stretch.
+        at: The newest act of somebody who is named.
+        users: Who is named, the newest first.
+    """
+
+    kind: str
+    subject: int
+    at: int
+    users: tuple[int, ...]
+
+
+class _Shown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A notification as clients get it; see ``gateway.answers.Notification``."""
+
+    id: str
+    type: str
+    latest_id: str
+    created_at: str
+    unread: bool
+    count: int
+    user_ids: list[str]
+    tweet_id: str = ""
+
+
+class Reading:
+    """What one user is shown, part by part."""
+
+    def __init__(
+        self, notifications: Notifications, tweets: Tweets, accounts: Accounts, user_id: int
+    ) -> None:
+        self._notifications = notifications
+        self._tweets = tweets
+        self._accounts = accounts
+        self._user_id = user_id
+        self._name = ""
+        self._claimed_at = 0
+        self._preferences: dict[str, bool] = {}
+        self.hidden: frozenset[int] = frozenset()
+        self.read_up_to = 0
+        self.tweets: dict[int, TweetFragment] = {}
+        self.originals: dict[int, TweetFragment] = {}
+        self.users: dict[int, UserFragment] = {}
+
+    async def begin(self, graph: Graph) -> None:
+        """Learns who reads."""
+        user = self._user_id
+        relations: Relations
+        relations, settings, found = await asyncio.gather(
+            graph.relations_of(user),
+            self._notifications.settings(user),
+            self._accounts.get([user]),
+        )
+        self.hidden = relations.blocked | relations.muted
+        self.read_up_to, self._preferences = settings.read_up_to, settings.preferences
+        if user in found:
+            name = _NAMED.decode(found[user].body + b"}").username
+            claim = await self._accounts.claim_of(name.casefold())
+            if claim is not None and claim.user_id == user:
+                self._name, self._claimed_at = name, claim.event_id
+
+    async def part(self, below: int, limit: int) -> tuple[list[Notice], int]:
+        """Returns what is shown of the next candidates, newest first, and where to read on."""
+        names = [of_name(self._name)] if self._name else []
+        part = await self._notifications.part(self._user_id, names, below, limit)
+        groups = [g for g in part.groups if is_on(self._preferences, IN_APP, g.kind)]
+        subjects = {group.subject for group in groups if group.kind != FOLLOW}
+        await self._learn([*part.tweets, *subjects], groups)
+        found = [*self._single(part), *await self._grouped(groups, part.floor, below)]
+        return sorted(found, key=lambda notice: notice.at, reverse=True), part.floor
+
+    async def _learn(self, ids: Sequence[int], groups: Sequence[GroupActs]) -> None:
+        """Reads tweets, with their authors and originals, and who acted."""
+        shown = Shown(self._tweets, self._accounts)
+        acted = {act.user_id for group in groups for act in group.acts}
+        await asyncio.gather(shown.add(list(dict.fromkeys(ids))), self._meet(acted))
+        self.tweets.update(shown.tweets)
+        self.originals |= shown.originals
+        self.users |= shown.users
+
+    async def _meet(self, users: Collection[int]) -> None:
+        unknown = set(users) - self.users.keys()
+        if unknown:
+            self.users.update(await self._accounts.get(unknown))
+
+    def _single(self, part: Part) -> list[Notice]:
+        found = []
+        for tweet_id in part.tweets:
+            tweet = self.tweets.get(tweet_id)
+            if tweet is None or tweet.author_id in self.hidden:
+                continue
+            kind = self._kind(tweet_id, tweet)
+            if kind and is_on(self._preferences, IN_APP, kind):
+                found.append(Notice(kind, tweet_id, tweet_id, (tweet.author_id,)))
+        return found
+
+    def _kind(self, tweet_id: int, tweet: TweetFragment) -> str:
+        """Says what a tweet is to the user; '' for nothing."""
+        user = self._user_id
+        if tweet.author_id == user or tweet.retweet_of_id:
+            return ""
+        if tweet.reply_to_user_id == user:
+            return REPLY
+        if tweet.quote_of_user_id == user:
+            return QUOTE
+        if not self._name or tweet_id <= self._claimed_at:
+            return ""
+        return MENTION if mentions.of_name(self._name) in mentions.addressees(tweet) else ""
+
+    async def _grouped(self, groups: Sequence[GroupActs], floor: int, below: int) -> list[Notice]:
+        user = self._user_id
+        own = [
+            group
+            for group in groups
+            if group.kind == FOLLOW
+            or (group.subject in self.tweets and self.tweets[group.subject].author_id == user)
+        ]
+        named = await asyncio.gather(*(self._names(group, floor) for group in own))
+        return [
+            Notice(group.kind, group.subject, acts[0].at, _each_once(acts))
+            for group, acts in zip(own, named, strict=True)
+            if acts and floor <= acts[0].at < below
+        ]
+
+    async def _names(self, group: GroupActs, floor: int) -> list[Seen]:
+        """Returns acts of those who can be named, newest first: enough for the names."""
+        acts, below = group.acts, group.below
+        named: list[Seen] = []
+        for _ in range(ROUNDS_MAX):
+            named += [a for a in acts if a.user_id in self.users and a.user_id not in self.hidden]
+            if len(_each_once(named)) >= NAMES_MAX or below <= (0 if named else floor):
+                break
+            whole = Group(group.kind, self._user_id, group.subject)
+            acts, below = await self._notifications.acts(whole, below, UNREAD_PART)
+            await self._meet({act.user_id for act in acts})
+        return named
+
+
+def _each_once(acts: Sequence[Seen]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(act.user_id for act in acts))[:NAMES_MAX]
+
+
+class NotificationQueries:
+    """Handlers of notifications."""
+
+    def __init__(
+        self,
+        notifications: Notifications,
+        tweets: Tweets,
+        accounts: Accounts,
+        graph: Graph,
+        cursors: Cursors,
+    ) -> None:
+        self._notifications = notifications
+        self._tweets = tweets
+        self._accounts = accounts
+        self._graph = graph
+        self._cursors = cursors
+
+    async def own(self, request: Request) -> Response:
+        """``GET /api/notifications``."""
+        count = page_count(request, PAGE_MAX)
+        below = place_below(self._cursors, request, ROUTE)
+        reading = await self._begin(request.user_id)
+        kept: list[Notice] = []
+        for _ in range(STEPS_MAX):
+            found, below = await reading.part(below, count + 1)
+            kept += found
+            if len(kept) > count or below == 0:
+                break
+        notices = kept[:count]
+        if len(kept) > count:
+            below = notices[-1].at
+        cursor = seal_place(self._cursors, request, ROUTE, below) if below else None
+        read = b'"%d"' % reading.read_up_to
+        return page(
+            await self._bodies(request.user_id, notices, reading),
+            cursor,
+            _included(notices, reading),
+            meta=[("read_up_to", read)] if reading.read_up_to else [],
+        )
+
+    async def unread_count(self, request: Request) -> Response:
+        """``GET /api/notifications/unread_count``."""
+        reading = await self._begin(request.user_id)
+        unread, below = 0, ID_MAX
+        for _ in range(STEPS_MAX):
+            found, below = await reading.part(below, UNREAD_PART)
+            unread += sum(notice.at > reading.read_up_to for notice in found)
+            if unread >= UNREAD_MAX or below <= reading.read_up_to + 1:
+                break
+        return Response(one(b'{"unread_count":%d' % min(unread, UNREAD_MAX)))
+
+    async def preferences(self, request: Request) -> Response:
+        """``GET /api/notifications/preferences``."""
+        settings = await self._notifications.settings(request.user_id)
+        return Response(one(msgspec.json.encode(all_of(settings.preferences))[:-1]))
+
+    async def _begin(self, user_id: int) -> Reading:
+        reading = Reading(self._notifications, self._tweets, self._accounts, user_id)
+        await reading.begin(self._graph)
+        return reading
+
+    async def _bodies(
+        self, user_id: int, notices: Sequence[Notice], reading: Reading
+    ) -> list[bytes]:
+        groups = {
+            notice: Group(notice.kind, user_id, notice.subject)
+            for notice in notices
+            if notice.kind not in (REPLY, QUOTE, MENTION)
+        }
+        counts: dict[Group, int] = {}
+        if groups:
+            found = await self._notifications.counts(groups.values(), reading.hidden)
+            counts.update(found)
+        return [
+            fragments.open_object(
+                _Shown(
+                    id=f"{notice.kind}:{notice.subject}",
+                    type=notice.kind,
+                    latest_id=str(notice.at),
+                    created_at=fragments.rfc3339(time_of(notice.at)),
+                    unread=notice.at > reading.read_up_to,
+                    # Never fewer than are named: the register may be read a moment earlier.
+                    count=max(counts.get(groups[notice], 0), len(notice.users))
+                    if notice in groups
+                    else 1,
+                    user_ids=[str(user) for user in notice.users],
+                    tweet_id="" if notice.kind == FOLLOW else str(notice.subject),
+                )
+            )
+            for notice in notices
+        ]
+
+
+def _included(notices: Sequence[Notice], reading: Reading) -> list[tuple[str, list[bytes]]]:
+    """Returns who is named, the tweets, and what they are retweets of, with their authors."""
+    tweets = {n.subject: reading.tweets[n.subject] for n in notices if n.kind != FOLLOW}
+    originals = {
+        tweet.retweet_of_id: reading.originals[tweet.retweet_of_id]
+        for tweet in tweets.values()
+        if tweet.retweet_of_id
+    }
+    tweets |= originals
+    users = dict.fromkeys(user for notice in notices for user in notice.users)
+    users |= dict.fromkeys(tweet.author_id for tweet in tweets.values())
+    found = [("users", [reading.users[user].body for user in users])]
+    if tweets:
+        found.append(("tweets", [tweet.body for tweet in tweets.values()]))
+    return found
