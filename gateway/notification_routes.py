@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from gateway.answers import (
+from gateway.bodies import NotificationPreferences, ReadUpTo
+from gateway.commands.notifications import NotificationCommands
+from gateway.notification_answers import (
     NotificationPage,
     PreferencesAnswer,
     ReadUpToAnswer,
     UnreadAnswer,
 )
-from gateway.bodies import NotificationPreferences, ReadUpTo
-from gateway.commands.notifications import NotificationCommands
 from gateway.queries.notifications import PAGE_MAX, NotificationQueries
 from gateway.routing import PAGE, Access, Route
 

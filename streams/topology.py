@@ -12,6 +12,9 @@ consume a topic, and a test holds it to this page::
     new-tweets, engagements, redrive                  → engagement  → projections.engagement.unit
     lists, bookmarks, redrive                         → collections → projections.collections.unit
     new-tweets, users, redrive                        → search      → projections.search.unit
+    new-tweets, engagements, social-graph,
+      user-activity, redrive                          → notifications
+                                                                    → projections.notifications.unit
 
 Of ``redrive`` a unit takes what is addressed to it: decisions about its own dead letters
 (:mod:`streams.decisions`), ``fan-out`` too, so that no letter has nowhere to go.

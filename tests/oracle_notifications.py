@@ -61,7 +61,7 @@ class Told(NamedTuple):
     kind: str
     subject: int
     at: int
-    count: int
+    acts: int
     users: list[int]
 
 

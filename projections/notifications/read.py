@@ -241,7 +241,7 @@ class NotificationsReader:
         }
 
     async def _load_settings(self, users: Sequence[int]) -> dict[int, bytes]:
-        read = dict(
+        read: dict[int, int] = dict(
             await self._store.execute_in(
                 "SELECT user_id, up_to_id FROM {notices_read} WHERE user_id IN ?", list(users)
             )

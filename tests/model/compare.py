@@ -205,7 +205,7 @@ class Comparison:
     async def _told(self, reader: int) -> None:
         path, oracle = "/api/notifications", self._notifications
         expected = [
-            (one.kind, one.at, one.count, [str(user) for user in one.users[:3]])
+            (one.kind, one.at, one.acts, [str(user) for user in one.users[:3]])
             for one in oracle.list(reader)
         ]
         items = await self._items(reader, path, PAGE)

@@ -24,6 +24,7 @@ from events.types import (
 from projections.accounts.unit import Accounts
 from projections.collections.unit import Collections
 from projections.engagement.unit import Engagement
+from projections.notifications.unit import Notifications
 from projections.search.unit import Search
 from projections.timelines.unit import Timelines
 from projections.tweets.unit import Tweets
@@ -54,7 +55,10 @@ UNIT_OF = {
 READERS = {
     topic: {
         unit.name
-        for unit in (Accounts, Tweets, Timelines, Engagement, Collections, Search)
+        for unit in (
+            *(Accounts, Tweets, Timelines, Engagement, Collections, Search),
+            Notifications,
+        )
         if topic in unit.topics
     }
     for topic in UNIT_OF

@@ -40,6 +40,8 @@ GET /api/lists/{id}/members · POST /api/lists/{id}/members
 DELETE /api/lists/{id}/members/{user} · GET /api/lists/{id}/tweets · GET /api/users/{id}/lists
 POST /api/tweets/{id}/bookmark · DELETE /api/tweets/{id}/bookmark · GET /api/bookmarks
 GET /api/search · GET /api/search/counts · GET /api/search/users
+GET /api/notifications · GET /api/notifications/unread_count · POST /api/notifications/read
+GET /api/notifications/preferences · PUT /api/notifications/preferences
 GET /healthz · GET /readyz · GET /metrics · GET /openapi.json
 """
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from events.types import UserDeactivated, UserReactivated
-from gateway.answers import Notification, NotificationPage, PreferencesAnswer
+from gateway.notification_answers import Notification, NotificationPage, PreferencesAnswer
 from tests.oracle_notifications import NotificationsOracle
 from tests.unit.gateway.world import World
 
@@ -43,7 +43,7 @@ async def check(world: World, user: int) -> list[Notification]:
     """Compares every page size with the oracle; returns what a user is told."""
     oracle = NotificationsOracle(world.oracle)
     expected = [
-        (one.kind, one.at, one.count, [str(user) for user in one.users[:3]])
+        (one.kind, one.at, one.acts, [str(user) for user in one.users[:3]])
         for one in oracle.list(user)
     ]
     for count in (1, 3, 20):
@@ -188,7 +188,13 @@ async def test_types_that_are_off_are_not_told(world: World, people: list[int]) 
 
 async def test_switches_that_do_not_exist_are_refused(world: World, people: list[int]) -> None:
     path = "/api/notifications/preferences"
-    for body in ({"push": {"like": True}}, {"sms": {"like": True}}, {"push": {}}, {}):
+    refused: list[dict[str, dict[str, bool]]] = [
+        {"push": {"like": True}},
+        {"sms": {"like": True}},
+        {"push": {}},
+        {},
+    ]
+    for body in refused:
         await world.call(422, "PUT", path, body, user=people[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import pytest
 
@@ -13,7 +14,8 @@ from streams import topology
 
 def on_the_page() -> dict[str, tuple[set[str], str]]:
     """Topics and module by unit, as the docstring's table has them."""
-    lines = [line for line in (topology.__doc__ or "").splitlines() if "→ projections." in line]
+    page = re.sub(r"(,|→ \w+)\s*\n\s+", r"\1 ", topology.__doc__ or "")  # rows that go on
+    lines = [line for line in page.splitlines() if "→ projections." in line]
     rows = [[cell.strip() for cell in line.split("→")] for line in lines]
     return {unit: ({t.strip() for t in topics.split(",")}, module) for topics, unit, module in rows}
 
