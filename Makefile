@@ -16,7 +16,7 @@ CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults model model-engines bench check format clean
+.PHONY: help install demo test long faults model model-engines bench check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ demo: install ## Start everything, simulate a population, compare with the oracl
 
 test: install ## Run the tests on real engines (TESTS=path or options for pytest)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(TESTS)
+
+long: install ## Run what is too long for `make test` and no fault: more histories on the engines
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "long and not fault" $(TESTS)
 
 faults: install ## Run every fault test, and write what it measured into docs/reliability.md
 	@rm -f $(FIGURES); \

@@ -19,8 +19,19 @@ from tests.memory.bus import MemoryBus
 from tests.memory.redis import Redis
 from tests.memory.store import Database, MemoryStore
 
+SEED_ON_ENGINES = 1
+"""Of the histories, the one that `make test` applies to real engines too; in memory it does all."""
+
 OTHER_GENERATION = "t2"
 """One for the session: a generation costs tables."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is shown in memory, and takes minutes on the engines, is left to `make long`."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if params.get("pair") == "engines" and params.get("seed", 1) != SEED_ON_ENGINES:
+            item.add_marker(pytest.mark.long)
 
 
 @dataclass

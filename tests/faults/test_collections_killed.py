@@ -75,11 +75,9 @@ async def append(log: Log, events: list[Event]) -> None:
 
 @pytest.mark.engines
 @pytest.mark.fault
+@pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    "kills",
-    [pytest.param(0, marks=pytest.mark.long, id="control"), pytest.param(KILLS, id="killed")],
-)
+@pytest.mark.parametrize("kills", [0, KILLS], ids=["control", "killed"])
 async def test_lists_and_bookmarks_are_the_oracles(
     settings: Settings, tmp_path: Path, seed: int, kills: int
 ) -> None:

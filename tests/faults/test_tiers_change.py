@@ -31,11 +31,9 @@ logger = logging.getLogger(__name__)
 
 @pytest.mark.engines
 @pytest.mark.fault
+@pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "kills",
-    [pytest.param(False, marks=pytest.mark.long, id="control"), pytest.param(True, id="killed")],
-)
+@pytest.mark.parametrize("kills", [False, True], ids=["control", "killed"])
 async def test_every_timeline_is_the_oracles_across_changes_of_tier(
     settings: Settings, tmp_path: Path, seed: int, kills: bool
 ) -> None:
