@@ -269,9 +269,9 @@ class Town:
         """
         await self.on.remember(
             [
-                worker.process.keys(worker.name).positions(bucket)
-                for worker in self.workers
-                for bucket in range(worker.process.settings.buckets)
+                keys.positions(bucket)
+                for keys in (worker.process.keys(worker.name) for worker in self.workers)
+                for bucket in range(keys.buckets)
             ]
         )
 
