@@ -117,9 +117,13 @@ class Engines:
 
     def keys(self, unit: str) -> Keys:
         """Names the unit's keys; a topic prefix (as tests use) makes a scope of its own."""
-        settings = self.settings
-        buckets = settings.search_shards if unit == SEARCH else settings.buckets
-        return Keys(self.generation(unit), settings.topic_prefix + unit, buckets)
+        return Keys(self.generation(unit), self.settings.topic_prefix + unit, self.buckets(unit)[0])
+
+    def buckets(self, unit: str) -> tuple[int, str]:
+        """Returns how many buckets a unit's keys lie in, and the setting that says so."""
+        if unit == SEARCH:
+            return self.settings.search_shards, "MURMUR_SEARCH_SHARDS"
+        return self.settings.buckets, "MURMUR_BUCKETS"
 
     def applied(self, unit: str) -> AppliedPositions:
         """Where a unit is, as readers see it."""

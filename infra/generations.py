@@ -29,8 +29,8 @@ def now_ms() -> int:
 
 async def register_first(on: Engines) -> None:
     """Notes the generation that every unit begins with, where none is noted."""
-    layouts = {unit: compose.UNITS[unit](on).layout for unit in states()}
-    await on.generations.register_first(layouts, buckets=on.settings.buckets, now_ms=now_ms())
+    shapes = {unit: (compose.UNITS[unit](on).layout, on.buckets(unit)[0]) for unit in states()}
+    await on.generations.register_first(shapes, now_ms=now_ms())
 
 
 async def registered(on: Engines, unit: str) -> Generation:
@@ -59,11 +59,11 @@ def misfit(on: Engines, one: Generation) -> str | None:
             f"{one.name} of {one.unit} has layout {one.layout}, this program writes {layout}: run "
             f"the release that built it, or build the next one with `murmur replay {one.unit}`"
         )
-    if on.settings.buckets != one.buckets:
+    buckets, setting = on.buckets(one.unit)
+    if buckets != one.buckets:
         return (
-            f"{one.name} of {one.unit} has {one.buckets} buckets, MURMUR_BUCKETS is "
-            f"{on.settings.buckets}: set it back, or build the next one with "
-            f"`murmur replay {one.unit}`"
+            f"{one.name} of {one.unit} has {one.buckets} buckets, {setting} is {buckets}: set it "
+            f"back, or build the next one with `murmur replay {one.unit}`"
         )
     return None
 

@@ -189,23 +189,21 @@ class Generations:
         rows = await self._statements.run(_STATE, (self._scope, unit, name))
         return bool(rows) and rows[0]["state"] in (State.BUILDING, State.PARTIAL)
 
-    async def register_first(
-        self, layouts: Mapping[str, int], *, buckets: int, now_ms: int
-    ) -> None:
+    async def register_first(self, shapes: Mapping[str, tuple[int, int]], *, now_ms: int) -> None:
         """Notes the generation that units begin with; a unit that has any is left as it is.
 
         Args:
-            layouts: Version of keys and tables by unit.
-            buckets: Redis buckets of every one.
+            shapes: By unit the version of its keys and tables, and its number of Redis buckets.
             now_ms: Milliseconds since 1970.
         """
         known = {one.unit for one in await self._rows()}
-        for unit in layouts.keys() - known:
+        for unit in shapes.keys() - known:
+            layout, buckets = shapes[unit]
             first = Generation(
                 unit=unit,
                 name=self.first,
                 state=State.READY,
-                layout=layouts[unit],
+                layout=layout,
                 buckets=buckets,
                 created_ms=now_ms,
             )

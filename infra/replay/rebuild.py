@@ -59,7 +59,7 @@ async def begin(on: Engines, unit: str, bounds: Bounds = WHOLE) -> Generation:
         found = await on.generations.begin(
             unit,
             layout=compose.UNITS[unit](on).layout,
-            buckets=on.settings.buckets,
+            buckets=on.buckets(unit)[0],
             now_ms=now_ms(),
             bounds=bounds,
         )

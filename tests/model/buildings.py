@@ -53,9 +53,8 @@ class TownGenerations:
         """Every unit begins with its first."""
         registry = self._operator.generations
         await registry.create()
-        layouts = dict.fromkeys(STATES, LAYOUT)
-        buckets = self._town.on.settings.buckets
-        await registry.register_first(layouts, buckets=buckets, now_ms=now_ms())
+        shape = LAYOUT, self._town.on.settings.buckets
+        await registry.register_first(dict.fromkeys(STATES, shape), now_ms=now_ms())
         for unit in STATES:
             await self._feed(unit, registry.first)
 

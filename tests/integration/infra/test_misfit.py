@@ -22,12 +22,15 @@ async def test_a_worker_of_another_layout_or_number_of_buckets_refuses_to_join(
 ) -> None:
     async with compose.engines(settings) as on:
         layout = compose.UNITS[UNIT](on).layout
-        buckets = settings.buckets
+        buckets, shards = settings.buckets, settings.search_shards
         # As another release began them: a generation that is there is left as it is.
         begin = on.generations.register_first
-        await begin({UNIT: layout + 1}, buckets=buckets, now_ms=now_ms())
-        other = {"accounts": compose.UNITS["accounts"](on).layout}
-        await begin(other, buckets=buckets + 1, now_ms=now_ms())
+        others = {
+            UNIT: (layout + 1, buckets),
+            "accounts": (compose.UNITS["accounts"](on).layout, buckets + 1),
+            "search": (compose.UNITS["search"](on).layout, shards + 1),
+        }
+        await begin(others, now_ms=now_ms())
     cli = Cli(settings, tmp_path)
     name = settings.generation
     told = (
@@ -46,3 +49,7 @@ async def test_a_worker_of_another_layout_or_number_of_buckets_refuses_to_join(
     process = cli.module("infra.worker", "accounts")
     assert process.returncode == OperatorNeeded.exit_code
     assert f"has {buckets + 1} buckets, MURMUR_BUCKETS is {buckets}: set it back" in process.stderr
+
+    process = cli.module("infra.worker", "search")
+    assert process.returncode == OperatorNeeded.exit_code
+    assert f"{shards + 1} buckets, MURMUR_SEARCH_SHARDS is {shards}: set it back" in process.stderr
