@@ -9,6 +9,8 @@ TESTS ?=
 BENCH ?=
 FIGURES := $(VENV)/figures.jsonl
 RUNS ?=
+# In the order of the folders: what needs engines first, and the short unit tests fill the end.
+LANES := -n 3 --dist loadfile --no-loadscope-reorder
 SEED ?=
 
 # The first of these that is new enough and can make virtual environments.
@@ -42,10 +44,10 @@ demo: install ## Start everything, simulate a population, compare with the oracl
 	@$(BIN)/murmur demo
 
 test: install ## Run the tests on real engines (TESTS=path or options for pytest)
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(TESTS)
+	@$(BIN)/python -m pytest $(LANES) -m "not long" $(TESTS)
 
 long: install ## Run what is too long for `make test` and no fault: more histories on the engines
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "long and not fault" $(TESTS)
+	@$(BIN)/python -m pytest $(LANES) -m "long and not fault" $(TESTS)
 
 faults: install ## Run every fault test, and write what it measured into docs/reliability.md
 	@rm -f $(FIGURES); \

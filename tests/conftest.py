@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cassandra.cluster import Session
@@ -29,6 +30,7 @@ from infra.compose import close_cassandra, open_cassandra, open_redis
 from infra.settings import Settings, load
 from infra.stack import process, state
 from projections.bus import RedisBus
+from tests.lanes import Lanes
 
 STACK = "MURMUR_TEST_STACK"
 GENERATION = "t1"
@@ -74,6 +76,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.add_cleanup(running.close)
         _, folder = running.enter_context(_launched())
         os.environ[STACK] = str(folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None:
+    """The files are shared out as `tests.lanes` says."""
+    return Lanes(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @contextmanager
