@@ -238,7 +238,7 @@ def _answers(oracle: Oracle) -> dict[str, Callable[[Any], Any]]:
             "lists_count": kept.owned_count(user),
             "bookmarks": kept.bookmarks(user),
         },
-        "posting_spans": lambda term: {
+        "rare_postings": lambda term: {
             "tweets": [
                 tweet_id
                 for tweet_id in sorted(oracle.posted(), reverse=True)

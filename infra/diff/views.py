@@ -86,7 +86,7 @@ KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
         _kind("settings", "notices_read:user_id", "notice_preferences:user_id"),
     ),
     "search": (
-        _kind("term", "posting_spans:term"),
+        _kind("term", "rare_postings:term"),
         _kind("people", "people:start"),
     ),
 }  # fmt: skip

@@ -1,28 +1,36 @@
-"""The archive's reading side: postings by term and span, looked through from the newest span.
+"""The archive's reading side: postings by term, and by term and span, from the newest down.
 
-A step takes the newest spans in which anything of the query stands, reads what each of its terms
-has there, and asks the documents of the candidates: which post counts, whether it was deleted, its
-language and flags. Where a term has more than is read at once, the step ends at what it has read.
+1. Read what each term of the query has in ``rare_postings``, and its newest spans.
+2. Read what each has in those spans, the newest first.
+3. Ask the documents of the candidates: which post counts, whether it was deleted, its language and
+   flags.
+
+Where a term has more than is read at once, the step ends at what it has read.
 
 Keeps true: what a step returns is whole from its floor upwards.
 
-Bounded by: ``SPANS_MAX`` spans and ``POSTINGS_MAX`` postings a term and step.
+Bounded by: ``SPANS_MAX`` spans; ``POSTINGS_MAX`` postings of a term, and of a term and span.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 
 from projections.search.layout import SPAN_BITS
 from projections.search.matching import Found, Posting, candidates, matches
 from projections.search.part import NEWEST, Part
 from projections.search.program import Program, terms_of
-from projections.store import Store
+from projections.store import Row, Store
 
 SPANS_MAX = 8
 POSTINGS_MAX = 500
 
 _SPANS = "SELECT span FROM {posting_spans} WHERE term = ? AND span <= ? AND span >= ? LIMIT ?"
+_RARE = (
+    "SELECT tweet_id, author_id, posted_at, places FROM {rare_postings} "
+    "WHERE term = ? AND tweet_id < ? AND tweet_id > ? LIMIT ?"
+)
 _POSTINGS = (
     "SELECT tweet_id, author_id, posted_at, places FROM {postings} "
     "WHERE term = ? AND span = ? AND tweet_id < ? AND tweet_id > ? LIMIT ?"
@@ -39,7 +47,7 @@ class ArchiveReader:
     Args:
         store: The generation's tables.
         spans_max: Spans in one step.
-        postings_max: Postings of one term in one span and step.
+        postings_max: Postings of one term, and of one term in one span, in one step.
         span_bits: As the unit writes them.
     """
 
@@ -63,14 +71,27 @@ class ArchiveReader:
             RetryableError: the store is away.
         """
         terms = list(dict.fromkeys(terms_of(program)))
-        spans, floor = await self._spans(terms, below, above)
-        ids: list[int] = []
-        for span in spans:
-            found, until = await self._in_span(program, terms, span, below, above)
-            ids += found
-            if until:
-                floor = max(floor, until)
+        most = self._postings_max
+        rare, (spans, floor) = await asyncio.gather(
+            self._store.execute_many(_RARE, [(term, below, above, most) for term in terms]),
+            self._spans(terms, below, above),
+        )  # 1
+        found: Found = {}
+        floor = max(floor, _taken(found, terms, rare, most))
+        for span in spans:  # 2
+            if (span + 1) << self._bits <= floor:
                 break
+            rows = await self._store.execute_many(
+                _POSTINGS, [(term, span, below, above, most) for term in terms]
+            )
+            floor = max(floor, _taken(found, terms, rows, most))
+        whole = {posting: of for posting, of in found.items() if posting.tweet_id >= floor}
+        standing = await self._standing(candidates(program, whole))  # 3
+        ids = [
+            posting.tweet_id
+            for posting, (language, flags) in standing.items()
+            if matches(program, posting.tweet_id, whole[posting], language, flags)
+        ]
         return Part.of(ids, floor)
 
     async def _spans(self, terms: Iterable[str], below: int, above: int) -> tuple[list[int], int]:
@@ -84,30 +105,6 @@ class ArchiveReader:
         floor = max((of[-1][0] << self._bits for of in rows if len(of) == most), default=above + 1)
         spans = sorted({span for of in rows for (span,) in of}, reverse=True)
         return [span for span in spans if (span + 1) << self._bits > floor], floor
-
-    async def _in_span(
-        self, program: Program, terms: list[str], span: int, below: int, above: int
-    ) -> tuple[list[int], int]:
-        """Returns what stands in a span, and down to which id it was read; 0 for all of it."""
-        most = self._postings_max
-        rows = await self._store.execute_many(
-            _POSTINGS, [(term, span, below, above, most) for term in terms]
-        )
-        until = max((of[-1][0] for of in rows if len(of) == most), default=0)
-        found: Found = {}
-        for term, of in zip(terms, rows, strict=True):
-            for tweet_id, author_id, posted_at, places in of:
-                # Of the last id that was read another author's row may be missing.
-                if tweet_id > until:
-                    posting = Posting(tweet_id, author_id, posted_at)
-                    found.setdefault(posting, {})[term] = places
-        standing = await self._standing(candidates(program, found))
-        ids = [
-            posting.tweet_id
-            for posting, (language, flags) in standing.items()
-            if matches(program, posting.tweet_id, found[posting], language, flags)
-        ]
-        return ids, until + 1 if until else 0
 
     async def _standing(self, postings: list[Posting]) -> dict[Posting, tuple[str, int]]:
         """Returns language and flags of those that count: first of their author, not deleted."""
@@ -126,6 +123,18 @@ class ArchiveReader:
             if not deleted and posting in wanted:
                 found[posting] = (language, flags)
         return found
+
+
+def _taken(found: Found, terms: Sequence[str], rows: Sequence[Sequence[Row]], most: int) -> int:
+    """Adds rows to what was found; returns from which id on they are all, 0 for any."""
+    floor = 0
+    for term, of in zip(terms, rows, strict=True):
+        for tweet_id, author_id, posted_at, places in of:
+            found.setdefault(Posting(tweet_id, author_id, posted_at), {})[term] = places
+        if len(of) == most:
+            # Of the last id that was read another author's row may be missing.
+            floor = max(floor, of[-1][0] + 1)
+    return floor
 
 
 async def all_of(

@@ -288,6 +288,18 @@ local function in_slot(segment, slot, ordinal, spent)
   return false
 end
 
+-- Of ordinals those at which one of a place's terms stands, each looked for by itself.
+local function those_in(segment, slot, list, spent)
+  local kept, only = {}, #slot.terms == 1 and postings(segment, slot.terms[1], spent)
+  for at = 1, #list do
+    local ordinal, there = list[at], nil
+    if only then there = has(only, ordinal) else there = in_slot(segment, slot, ordinal, spent) end
+    if there then kept[#kept + 1] = ordinal end
+  end
+  spent[1] = spent[1] + #list
+  return kept
+end
+
 -- --- what is in a window ---
 
 -- How many candidates a segment has, if words came without regard to each other; 0 if it has none.
@@ -319,11 +331,7 @@ local function common(segment, slots, spent)
       if #list * PROBE > counts[at] * share then
         list = both(list, of_slot(segment, slot, spent))
       else
-        local kept = {}
-        for _, ordinal in ipairs(list) do
-          if in_slot(segment, slot, ordinal, spent) then kept[#kept + 1] = ordinal end
-        end
-        list = kept
+        list = those_in(segment, slot, list, spent)
       end
     end
   end
@@ -439,9 +447,10 @@ is = function(segment, node, ordinal, spent)
   return less(high, low, node[1], node[2])
 end
 
--- Whether one of the query's candidates is what it looks for: what made it one is known.
+-- Whether one of the query's candidates is what it looks for: what made it one is known. Of a single word
+-- that is all.
 local function is_found(segment, query, ordinal, spent)
-  if query.kind == WORDS then return query.single or holds(segment, query, ordinal, spent) end
+  if query.kind == WORDS then return holds(segment, query, ordinal, spent) end
   if query.kind == AND then
     local sure = #query.unsure < #query.sought
     return all_are(segment, query, query.unsure, sure, ordinal, spent)
@@ -462,23 +471,27 @@ local function each(segment, query, bounds, spent)
     data = redis.call('GETRANGE', segment.records, base * RECORD, last * RECORD + RECORD - 1)
   end
   local ids, times, count = bounds.ids, bounds.times, #bounds.times
+  -- Whether more must be so than what made it a candidate.
+  local records, is_asked = segment.records, not (query.kind == WORDS and query.single)
   last = -1
   for at = number, 1, -1 do
     local ordinal = list[at]
     if ordinal ~= last then
       last = ordinal
-      if data then
+      local one = data
+      if one then
         offset = (ordinal - base) * RECORD
-        segment.ordinal, segment.record, segment.offset = ordinal, data, offset
+      else
+        one = redis.call('GETRANGE', records, ordinal * RECORD, ordinal * RECORD + RECORD - 1)
       end
-      local one = data or record(segment, ordinal)
+      if is_asked then segment.ordinal, segment.record, segment.offset = ordinal, one, offset end
       local high, low, top, flags = struct.unpack('>I4I4xxxxxxxxI4xxI2', one, offset + 1)
       local time = time_of(high, low)
       if bounds.cut and time < bounds.cut and top == ordinal then break end
       if flags < REPLACED
         and (segment.is_inside or less(high, low, bounds.below_high, bounds.below_low)
           and less(bounds.above_high, bounds.above_low, high, low))
-        and is_found(segment, query, ordinal, spent) then
+        and (not is_asked or is_found(segment, query, ordinal, spent)) then
         count = count + 1
         times[count] = time
         ids[count] = string.sub(one, offset + 1, offset + 8)
@@ -593,7 +606,13 @@ end
 local function cut_of(bounds)
   local count = #bounds.times
   if count < bounds.want then return nil end
-  if bounds.cut_at ~= count then
+  if count == bounds.want then
+    local least = bounds.times[1]
+    for at = 2, count do
+      if bounds.times[at] < least then least = bounds.times[at] end
+    end
+    bounds.cut, bounds.cut_at = least, count
+  elseif bounds.cut_at ~= count then
     local sorted = {}
     for at = 1, count do sorted[at] = bounds.times[at] end
     table.sort(sorted)

@@ -4,10 +4,13 @@ Facts (Cassandra), the archive:
 
 - ``documents`` by tweet and author: the offset of the post (the first counts, ``first``), language
   and flags; apart from it whether the author deleted it (``latest``).
-- ``postings`` by term and span, newest first: tweet, author, the post's offset, and the term's
-  places. A span is 2^SPAN_BITS ids, 4.7 hours. A row counts only while ``documents`` names its
-  offset and no deletion, so neither a deletion nor a second post of an id has to find its terms.
-- ``posting_spans`` by term: which spans hold anything.
+- ``rare_postings`` by term, newest first: tweet, author, the post's offset, and the term's places.
+  The first ``FEW`` postings that a worker writes of a term in a span are here.
+- ``postings`` by term and span: the others. A span is 2^SPAN_BITS ids, 4.7 hours. So a word that
+  is rare costs one row and is read at once, and a partition stays bounded (decision 0166).
+- A row of both counts only while ``documents`` names its offset and no deletion, so neither a
+  deletion nor a second post of an id has to find its terms.
+- ``posting_spans`` by term: which spans ``postings`` has anything in.
 - ``highest`` by source partition: the highest id of a tweet in it, whose write timestamp it is.
   What an index that was lost had, and lacks when it begins anew, lies at or below these.
 
@@ -41,6 +44,11 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             tweet_id bigint, author_id bigint, posted_at bigint, language text, flags int,
             deleted boolean, PRIMARY KEY (tweet_id, author_id))""",
+    "rare_postings": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            term text, tweet_id bigint, author_id bigint, posted_at bigint, places blob,
+            PRIMARY KEY (term, tweet_id, author_id, posted_at))
+        WITH CLUSTERING ORDER BY (tweet_id DESC, author_id DESC, posted_at DESC)""",
     "postings": """
         CREATE TABLE IF NOT EXISTS {table} (
             term text, span bigint, tweet_id bigint, author_id bigint, posted_at bigint,
@@ -57,6 +65,10 @@ TABLES = {
 
 SPAN_BITS = 46
 """2^24 ms of Snowflake ids. Never changed within a generation."""
+
+FEW = 8
+"""Postings of a term in a span that a worker writes before the term has rows by span. Some
+thousand spans a year bound a partition of ``rare_postings`` to this many rows a span and worker."""
 
 INDEX = "recent"
 """Kind of the keys in Redis."""

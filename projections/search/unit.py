@@ -3,7 +3,8 @@
 Of a slice of ``new-tweets``:
 
 1. Analyse each post (:func:`projections.search.layout.document`).
-2. Write documents, postings and their spans at QUORUM, in grouped batches.
+2. Write documents and postings at QUORUM, in grouped batches; a term's first of a span to
+   ``rare_postings``, the others by span.
 3. Put posts into the real-time tier and take deleted ones out, and move the position, in one script
    a bucket; the buckets are the shards of the tier, by tweet id.
 
@@ -16,7 +17,7 @@ partition.
 A bucket that has no index gets one from ``resume``, whole above all ids that were applied before
 (``highest``): from the first id upwards in a new generation; else Redis has lost what was there.
 
-Bounded by: ``RECORDS_MAX`` posts in memory at once; ``SPANS_REMEMBERED_MAX``.
+Bounded by: ``RECORDS_MAX`` posts in memory at once; ``TERMS_COUNTED_MAX``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from projections.keys import Keys
 from projections.positions import Effect, Positions
 from projections.search import people
 from projections.search.layout import (
+    FEW,
     INDEX,
     SCRIPTS,
     SPAN_BITS,
@@ -53,8 +55,9 @@ TOPICS = frozenset({"new-tweets", "users", "redrive"})
 RECORDS_MAX = 1000
 """Records whose rows are built before they are written: some 12 rows a post."""
 
-SPANS_REMEMBERED_MAX = 200_000
-"""Rows of ``posting_spans`` that this worker has written and need not write again."""
+TERMS_COUNTED_MAX = 200_000
+"""Terms and spans of which this worker knows how many postings it has written. What it forgets is
+counted anew: some rows more in ``rare_postings``."""
 
 VERSION = 1 << 32
 """A version is an offset modulo this; see ``index.lua``."""
@@ -72,6 +75,10 @@ _POSTING = (
     "INSERT INTO {postings} (term, span, tweet_id, author_id, posted_at, places) "
     "VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
+_RARE = (
+    "INSERT INTO {rare_postings} (term, tweet_id, author_id, posted_at, places) "
+    "VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
 _HIGHEST = "INSERT INTO {highest} (source, tweet_id) VALUES (?, ?) USING TIMESTAMP ?"
 _SPAN = "INSERT INTO {posting_spans} (term, span) VALUES (?, ?) USING TIMESTAMP ?"
 _OPEN = SCRIPTS.name("murmur_search_open")
@@ -88,6 +95,7 @@ class Search(StoredUnit):
         keys: The unit's names.
         window: Bounds of the real-time tier.
         span_bits: Of a partition of postings.
+        few: Postings of a term in a span before it has rows by span.
     """
 
     name = NAME
@@ -102,13 +110,15 @@ class Search(StoredUnit):
         keys: Keys,
         window: Window | None = None,
         span_bits: int = SPAN_BITS,
+        few: int = FEW,
     ) -> None:
         positions = Positions(bus, store, keys, commit=(SCRIPTS, "murmur_search_commit"))
         super().__init__(bus, store, keys, positions)
         self._window = window or Window()
         self._bits = span_bits
+        self._few = few
         self._begun = False
-        self._spans: dict[tuple[str, int], None] = {}
+        self._counted: dict[tuple[str, int], int] = {}
 
     async def resume(self, topic: str, partition: int, topic_id: str) -> int | None:
         """Returns the next offset to read; makes the index of each bucket that has none."""
@@ -146,13 +156,9 @@ class Search(StoredUnit):
         if documents:
             highest = max(one.tweet_id for one in documents)
             rows.append((_HIGHEST, (source, highest, id_timestamp(highest))))
-        spans: dict[tuple[str, int], None] = {}
+        counted: dict[tuple[str, int], int] = {}
         for one in documents:
-            span = one.tweet_id >> self._bits
-            rows += _rows_of(one, span)
-            spans.update(dict.fromkeys((term, span) for term, _ in one.terms))
-        new = [pair for pair in spans if pair not in self._spans]
-        rows += ((_SPAN, (*pair, _WRITTEN_AT)) for pair in new)
+            rows += self._rows_of(one, counted)
         for record in records:
             event = record.event
             if isinstance(event, TweetDeleted):
@@ -161,9 +167,32 @@ class Search(StoredUnit):
             rows += people.rows_of(event)
         if rows:
             await self._store.write(rows)
-        if len(self._spans) + len(new) > SPANS_REMEMBERED_MAX:
-            self._spans.clear()
-        self._spans.update(dict.fromkeys(new))
+        # Only now: whoever repeats the slice must write a span's row again.
+        if len(self._counted) + len(counted) > TERMS_COUNTED_MAX:
+            self._counted.clear()
+        self._counted.update(counted)
+
+    def _rows_of(self, one: Document, counted: dict[tuple[str, int], int]) -> Iterable[Row]:
+        """Yields the rows of a post; ``counted`` are the postings of terms, these included."""
+        first = versions.first(one.posted_at)
+        cells = (one.tweet_id, one.author_id, one.posted_at)
+        yield _POSTED, (*cells, one.language, one.flags, first)
+        places: dict[str, bytearray] = {}
+        for term, place in one.terms:
+            places.setdefault(term, bytearray()).append(place)
+        span = one.tweet_id >> self._bits
+        for term, found in places.items():
+            key = (term, span)
+            number = counted.get(key)
+            if number is None:
+                number = self._counted.get(key, 0)
+            counted[key] = number + 1
+            if number < self._few:
+                yield _RARE, (term, *cells, bytes(found), _WRITTEN_AT)
+                continue
+            if number == self._few:
+                yield _SPAN, (*key, _WRITTEN_AT)
+            yield _POSTING, (*key, *cells, bytes(found), _WRITTEN_AT)
 
     def _effects(
         self,
@@ -196,24 +225,3 @@ class Search(StoredUnit):
 def index_key(keys: Keys, bucket: int) -> bytes:
     """Returns the name of a bucket's index, which its keys begin with."""
     return keys.prefix(INDEX, bucket) + keys.unit.encode()
-
-
-def _rows_of(one: Document, span: int) -> Iterable[Row]:
-    first = versions.first(one.posted_at)
-    yield (
-        _POSTED,
-        (
-            one.tweet_id,
-            one.author_id,
-            one.posted_at,
-            one.language,
-            one.flags,
-            first,
-        ),
-    )
-    places: dict[str, bytearray] = {}
-    for term, place in one.terms:
-        places.setdefault(term, bytearray()).append(place)
-    for term, found in places.items():
-        key = (term, span, one.tweet_id, one.author_id, one.posted_at)
-        yield _POSTING, (*key, bytes(found), _WRITTEN_AT)

@@ -77,7 +77,7 @@ Asked = tuple[str, str, str]
 """A query as ours, RediSearch's and tantivy's language have it."""
 
 
-def tweets() -> list[TweetPosted]:
+def tweets(count: int = TWEETS) -> list[TweetPosted]:
     """The tweets, 2 ms apart."""
     rng = random.Random(7)
     frequency = list(accumulate(1 / (rank + 20) for rank in range(WORDS)))
@@ -91,7 +91,7 @@ def tweets() -> list[TweetPosted]:
             rng.randrange(1, AUTHORS),
             text=" ".join(word() for _ in range(WORDS_A_TWEET)),
         )
-        for number in range(TWEETS)
+        for number in range(count)
     ]
 
 

@@ -27,6 +27,7 @@ PARTITIONS = 3
 AUTHORS = 6
 TWEETS = 40
 SPAN_BITS = 4  # spans of sixteen ids: a reader goes through many
+FEW = 2
 WINDOW = Window(tweets=1, segments=2)  # so that some tweets are in the archive alone
 PAGE = 3
 MINUTE_MS = 60_000
@@ -60,7 +61,7 @@ class SearchCase(UnitCase):
 
     def unit(self, world: World) -> Unit:
         keys = world.keys(self.name)
-        return Search(world.bus, world.store, keys, WINDOW, span_bits=SPAN_BITS)
+        return Search(world.bus, world.store, keys, WINDOW, span_bits=SPAN_BITS, few=FEW)
 
     def write(self, log: LogBuilder, rng: Random, base: int) -> None:
         _write_people(log, rng, base)
@@ -135,6 +136,11 @@ class SearchCase(UnitCase):
         for term, span in sorted(_partitions(history)):
             rows = await world.store.execute(
                 "SELECT tweet_id FROM {postings} WHERE term = ? AND span = ?", (term, span)
+            )
+            total += sum(1 for (tweet_id,) in rows if tweet_id in ids)
+        for term in sorted({term for term, _ in _partitions(history)}):
+            rows = await world.store.execute(
+                "SELECT tweet_id FROM {rare_postings} WHERE term = ?", (term,)
             )
             total += sum(1 for (tweet_id,) in rows if tweet_id in ids)
         return total

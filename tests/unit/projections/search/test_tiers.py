@@ -104,7 +104,7 @@ class Tiers:
         self.redis = Redis()
         bus, store = MemoryBus(self.redis), MemoryStore(Database(), "t1")
         keys = Keys("t1", "search", 2)
-        self._made = partial(Search, bus, store, keys, window, span_bits=SPAN_BITS)
+        self._made = partial(Search, bus, store, keys, window, span_bits=SPAN_BITS, few=2)
         self.unit = self._made()
         recent = RecentReader(bus, keys, budget)
         archive = ArchiveReader(store, spans_max=2, postings_max=3, span_bits=SPAN_BITS)
