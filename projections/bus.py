@@ -144,19 +144,18 @@ class RedisBus:
             await self._round(commands, pending, asking, replies)
         raise RetryableError(f"Redis kept redirecting: {replies[pending[0]]}")
 
-    async def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+    def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
         """Returns keys in groups of one node each, for a script that reads several slots.
 
-        Who owns what may change before they are used: such a script is refused by its server.
-
-        Raises:
-            RetryableError: no node says who owns what.
+        Each by itself where nobody has said yet who owns what. That may change before the keys are
+        used: a server refuses a script that reads a slot that it does not own.
         """
-        if not self._owners:
-            await self._learn_slots()
+        owners = self._owners
+        if not owners:
+            return [[key] for key in keys]
         groups: dict[tuple[str, int], list[bytes]] = {}
         for key in keys:
-            groups.setdefault(self._owners[slot_of(key)], []).append(key)
+            groups.setdefault(owners[slot_of(key)], []).append(key)
         return list(groups.values())
 
     async def nodes(self) -> list[tuple[str, int]]:

@@ -342,7 +342,7 @@ class Oracle(LogFed):
         authors = {tweet.user_id}
         if tweet.retweet_of_id is not None:
             authors.add(self._posted[tweet.retweet_of_id].user_id)
-        if any(self._hidden_from(user, author) for author in authors):
+        if any(self.hidden_from(user, author) for author in authors):
             return False
         if tweet.reply_to_id is None:
             return True
@@ -351,7 +351,8 @@ class Oracle(LogFed):
             return False
         return replied_to in (user, tweet.user_id) or replied_to in heard
 
-    def _hidden_from(self, user: int, author: int) -> bool:
+    def hidden_from(self, user: int, author: int) -> bool:
+        """Whether a block in either direction, or a mute of the user's, hides an author."""
         return (
             self.is_blocking(user, author)
             or self.is_blocking(author, user)

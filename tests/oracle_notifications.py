@@ -159,7 +159,7 @@ class NotificationsOracle:
                 tweet = oracle.tweet(subject)
                 if tweet is None or tweet.user_id != user:
                     continue
-            counted = [act for act in acts if not oracle._hidden_from(user, act.user_id)]
+            counted = [act for act in acts if not oracle.hidden_from(user, act.user_id)]
             named = [act for act in counted if oracle.visible(act.user_id)]
             if named:
                 users = list(dict.fromkeys(act.user_id for act in named))
@@ -174,7 +174,7 @@ class NotificationsOracle:
             author = post.user_id
             if author == user or post.retweet_of_id is not None or oracle.tweet(tweet_id) is None:
                 continue
-            if oracle._hidden_from(user, author):
+            if oracle.hidden_from(user, author):
                 continue
             if post.reply_to_user_id == user:
                 kind = "reply"

@@ -42,7 +42,7 @@ class TalkOracle:
         tweet = self._oracle.tweet(tweet_id)
         if tweet is None:
             return "gone"
-        return "hidden" if self._oracle._hidden_from(reader, tweet.user_id) else "shown"
+        return "hidden" if self._oracle.hidden_from(reader, tweet.user_id) else "shown"
 
     def ancestors(self, tweet_id: int, reader: int) -> Chain:
         """What a tweet answers, the oldest first."""
@@ -91,7 +91,7 @@ class TalkOracle:
             for tweet_id, tweet in self._oracle._posted.items()
             if self._speaks_to(user, tweet)
             and self._oracle.tweet(tweet_id) is not None
-            and not self._oracle._hidden_from(viewer, tweet.user_id)
+            and not self._oracle.hidden_from(viewer, tweet.user_id)
         ]
         return sorted(found, reverse=True)
 

@@ -37,6 +37,10 @@ class GuardedBus(RedisBus):
         """Adds a function library; see :meth:`RedisBus.use_library`."""
         self._bus.use_library(source)
 
+    def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        """Returns keys by node; see :meth:`RedisBus.by_owner`."""
+        return self._bus.by_owner(keys)
+
     async def nodes(self) -> list[tuple[str, int]]:
         """Returns the primaries that own slots."""
         return await self._bus.nodes()

@@ -39,17 +39,21 @@ def demo(
     ] = 1_000.0,
     seed: Annotated[int, typer.Option(envvar="DEMO_SEED")] = 1,
     check: Annotated[
-        int, typer.Option(envvar="DEMO_CHECK", min=1, help="Home timelines and tweets compared.")
+        int,
+        typer.Option(
+            envvar="DEMO_CHECK", min=1, help="Home timelines, tweets and searches compared."
+        ),
     ] = 100,
     summary_path: Annotated[
         Path | None, typer.Option("--summary", envvar="DEMO_JSON", help="Write the result here.")
     ] = None,
 ) -> None:
-    """Show the whole path live, then prove that home timelines and counts are right.
+    """Show the whole path live, then prove that timelines, counts and searches are right.
 
     Starts the local stack unless it runs, workers for all units and a gateway; simulates a
-    population; compares whole home timelines and tweets' counts, read over HTTP, with the oracle.
-    Ctrl-C ends the simulation early; a second one ends everything. Exit status 1 when one differs.
+    population; compares whole home timelines, tweets' counts and searches, read over HTTP, with
+    the oracle. Ctrl-C ends the simulation early; a second one ends everything. Exit status 1 when
+    one differs.
 
     Example: `murmur demo --seconds 20 --summary demo.json`
     """
@@ -68,7 +72,7 @@ def demo(
     for line in [*summary.words(), *done.differences]:
         console.print(line, markup=False)
     _where_next(console, done.username)
-    if summary.timelines_different or summary.counts_different or summary.rebuilt.keys_different:
+    if summary.is_different:
         raise typer.Exit(Status.WRONG)
 
 

@@ -1,4 +1,4 @@
-"""Home timelines and tweets over HTTP, as a client reads them, with the time that it takes.
+"""Home timelines, searches and tweets over HTTP, as a client reads them, and the time it takes.
 
 Bounded by: the last `SAMPLES` latencies; `PAGES_MAX` pages of one timeline.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -34,6 +34,7 @@ class _Tweet(msgspec.Struct):
 class _Meta(msgspec.Struct):
     result_count: int
     next_cursor: str | None = None
+    incomplete: bool = False
 
 
 class _Page(msgspec.Struct):
@@ -66,6 +67,8 @@ class HomeReader:
         self._known: dict[int, str] = {}
         self.latencies_ms: deque[float] = deque(maxlen=SAMPLES)
         self.reads = 0
+        self.search_latencies_ms: deque[float] = deque(maxlen=SAMPLES)
+        self.searches = 0
         self._measuring = True
 
     async def __aenter__(self) -> HomeReader:
@@ -142,6 +145,40 @@ class HomeReader:
                 return found
         raise ReadFailed(f"the home timeline of {user} does not end after {PAGES_MAX} pages")
 
+    async def search_page(
+        self, user: int, query: str, cursor: str | None = None, count: int = 20
+    ) -> tuple[list[int], str | None]:
+        """One page of a search, newest first, and the cursor of the next one if there is one.
+
+        Raises:
+            ReadFailed: The gateway answered with an error, with a part, or not in time.
+        """
+        params = {"q": query, "count": str(count)} | ({"cursor": cursor} if cursor else {})
+        started = time.perf_counter()
+        content = await self._get(user, "/api/search", params)
+        if self._measuring:
+            self.search_latencies_ms.append((time.perf_counter() - started) * 1000)
+            self.searches += 1
+        page = self._page.decode(content)
+        if page.meta.incomplete:
+            raise ReadFailed(f"the search for {query!r} was answered in part: the archive is away")
+        return [int(tweet.id) for tweet in page.data], page.meta.next_cursor
+
+    async def search(self, user: int, query: str) -> list[int]:
+        """Every page of a search, in order.
+
+        Raises:
+            ReadFailed: See `search_page`; or the pages do not end.
+        """
+        found: list[int] = []
+        cursor: str | None = None
+        for _ in range(PAGES_MAX):
+            ids, cursor = await self.search_page(user, query, cursor, PAGE_MAX)
+            found += ids
+            if cursor is None:
+                return found
+        raise ReadFailed(f"the search for {query!r} does not end after {PAGES_MAX} pages")
+
     async def _get(self, user: int, path: str, params: dict[str, str]) -> bytes:
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         try:
@@ -153,6 +190,14 @@ class HomeReader:
         return answer.content
 
     def percentile_ms(self, share: float) -> float | None:
-        """A percentile of the last latencies, milliseconds; None before the first."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
+        """A percentile of the last latencies of pages, milliseconds; None before the first."""
+        return _percentile(self.latencies_ms, share)
+
+    def search_percentile_ms(self, share: float) -> float | None:
+        """The same of searches."""
+        return _percentile(self.search_latencies_ms, share)
+
+
+def _percentile(latencies: Iterable[float], share: float) -> float | None:
+    ordered = sorted(latencies)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None

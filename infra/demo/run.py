@@ -2,10 +2,10 @@
 
 Steps
 1. A local stack, unless one runs; topics; a worker for each unit; a gateway.
-2. The population acts for so many seconds while clients read home timelines over HTTP.
+2. The population acts for so many seconds while clients read home timelines and search over HTTP.
 3. The producer stops; every unit reaches lag zero.
-4. The oracle is fed from the log; whole home timelines of sampled users, and the counts of as many
-   sampled tweets, are read over HTTP and compared with the oracle's.
+4. The oracle is fed from the log; whole home timelines of sampled users, the counts of as many
+   sampled tweets, and as many searches, are read over HTTP and compared with the oracle's.
 5. One projection is rebuilt from the log during traffic, compared and promoted.
 
 Keeps true: whatever happens, what was started here is stopped; a stack that ran before goes on.
@@ -32,6 +32,7 @@ from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_sta
 from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view
 from infra.demo.reading import HomeReader, ReadFailed
 from infra.demo.rebuilding import Rebuilt, rebuild
+from infra.demo.searching import SearchOutcome, compare_searches, queries, sample_queries
 from infra.demo.summary import Summary
 from infra.demo.view import Numbers, View
 from infra.gateway import open_tokens
@@ -39,6 +40,7 @@ from infra.prepare import prepare_on
 from infra.settings import Origin
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
+from infra.simulate.words import HASHTAGS, WORDS
 from infra.tasks import cancelled
 
 GATEWAY_READY_S = 60.0
@@ -46,6 +48,8 @@ LAG_ZERO_S = 300.0
 LOOK_EVERY_S = 1.0
 DRAW_EVERY_S = 0.5
 READS_PER_SECOND = 40.0
+SEARCHES_PER_SECOND = 5.0
+ASKED_SHOWN_MAX = 5
 MOST_FOLLOWED_CHECKED = 10
 DAY_S = 60.0  # a demo of the usual length shows a whole day
 DELIVERIES_METRIC = "murmur_deliveries_total"
@@ -59,7 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         users: Size of the population.
         rate: Events a second on average; 0 is as fast as the log takes them.
         seed: Of the population.
-        check: How many users' home timelines are compared, and how many tweets' counts.
+        check: How many users' home timelines are compared, tweets' counts, and searches.
     """
 
     seconds: float = 60.0
@@ -165,11 +169,11 @@ class Demo:
             try:
                 start = await self._stage.view.ends()
                 appender, seconds, drain_s = await self._simulate()
-                outcome, counts = await self._check(appender, start)
+                outcome, counts, searched = await self._check(appender, start)
                 rebuilt = await self._rebuild()
             finally:
                 await cancelled(drawing)
-        return self._summary(appender, seconds, drain_s, outcome, counts, rebuilt)
+        return self._summary(appender, seconds, drain_s, outcome, counts, searched, rebuilt)
 
     # --- 2. and 3. ---
 
@@ -184,6 +188,7 @@ class Demo:
             side = [
                 asyncio.create_task(self._observe(appender)),
                 asyncio.create_task(self._read(appender)),
+                asyncio.create_task(self._search(appender)),
             ]
             if options.seconds:
                 asyncio.get_running_loop().call_later(options.seconds, self._stop.set)
@@ -220,6 +225,22 @@ class Demo:
                 self._read_failures += 1
             await asyncio.sleep(1 / READS_PER_SECOND)
 
+    async def _search(self, appender: Appender) -> None:
+        """A search box's worth of queries, of the words that the population uses."""
+        people = appender.simulation.people
+        texts = [" ".join((*words, tag)) for words in WORDS.values() for tag in HASHTAGS]
+        names = [person.username for person in people]
+        for turn, query in enumerate(queries(texts, names, Random(self._options.seed))):
+            person = people[turn % len(people)]
+            try:
+                ids, _ = await self._stage.reader.search_page(person.user_id, query)
+            except ReadFailed:
+                self._read_failures += 1
+            else:
+                asked = [*self.numbers.asked, (query, len(ids))]
+                self.numbers.asked = asked[-ASKED_SHOWN_MAX:]
+            await asyncio.sleep(1 / SEARCHES_PER_SECOND)
+
     async def _observe(self, appender: Appender) -> None:
         while True:
             await self._look(appender)
@@ -243,6 +264,9 @@ class Demo:
         numbers.reads = reader.reads
         numbers.read_p50_ms = reader.percentile_ms(0.5)
         numbers.read_p99_ms = reader.percentile_ms(0.99)
+        numbers.searches = reader.searches
+        numbers.search_p50_ms = reader.search_percentile_ms(0.5)
+        numbers.search_p99_ms = reader.search_percentile_ms(0.99)
 
     async def _draw(self, view: View) -> None:
         while True:
@@ -251,7 +275,9 @@ class Demo:
 
     # --- 4. ---
 
-    async def _check(self, appender: Appender, start: Offsets) -> tuple[Outcome, CountsOutcome]:
+    async def _check(
+        self, appender: Appender, start: Offsets
+    ) -> tuple[Outcome, CountsOutcome, SearchOutcome]:
         from tests.oracle import Oracle  # noqa: PLC0415 - see infra.demo.convergence
 
         stage = self._stage
@@ -274,9 +300,13 @@ class Demo:
             self.numbers.phase, self.numbers.detail = "comparing counts with the oracle's", ""
             tweets = sample_tweets(oracle, Random(self._options.seed), self._options.check)
             counts = await compare_counts(oracle, stage.reader, users[0], tweets)
+            self.numbers.phase = "comparing searches with the oracle's"
+            names = [person.username for person in appender.simulation.people]
+            asked = sample_queries(oracle, names, Random(self._options.seed), self._options.check)
+            searched = await compare_searches(oracle, stage.reader, users[0], asked)
         self.differences = await explain(stage.view, start, end, outcome.differences)
-        self.differences += counts.differences
-        return outcome, counts
+        self.differences += counts.differences + searched.differences
+        return outcome, counts, searched
 
     # --- 5. ---
 
@@ -293,6 +323,7 @@ class Demo:
         drain_s: float,
         outcome: Outcome,
         counts: CountsOutcome,
+        searched: SearchOutcome,
         rebuilt: Rebuilt,
     ) -> Summary:
         numbers = self.numbers
@@ -306,6 +337,9 @@ class Demo:
             tweets_compared=outcome.tweets,
             counts_checked=counts.checked,
             counts_different=len(counts.differences),
+            searches_checked=searched.checked,
+            searches_different=len(searched.differences),
+            searched_tweets=searched.found,
             events_per_second=round(appender.appended / seconds, 1),
             deliveries_per_second=round(numbers.deliveries / seconds, 1),
             seconds_to_lag_zero=round(drain_s, 3),
@@ -313,6 +347,9 @@ class Demo:
             read_failures=self._read_failures,
             read_p50_ms=numbers.read_p50_ms,
             read_p99_ms=numbers.read_p99_ms,
+            searches=numbers.searches,
+            search_p50_ms=numbers.search_p50_ms,
+            search_p99_ms=numbers.search_p99_ms,
             rebuilt=rebuilt,
             users=self._options.users,
             seed=self._options.seed,

@@ -23,6 +23,9 @@ class Summary(msgspec.Struct, kw_only=True):
         tweets_compared: Entries in the timelines compared.
         counts_checked: Tweets whose five counts were read over HTTP and compared with the oracle.
         counts_different: How many of them differ.
+        searches_checked: Searches read over HTTP, all pages, and compared with the oracle.
+        searches_different: How many of them differ.
+        searched_tweets: Tweets that the compared searches find, by the oracle.
         events_per_second: ``events`` by ``seconds``.
         deliveries_per_second: ``deliveries`` by ``seconds``.
         seconds_to_lag_zero: From the last event until every unit had applied it.
@@ -30,6 +33,9 @@ class Summary(msgspec.Struct, kw_only=True):
         read_failures: Reads that got no page.
         read_p50_ms: Median time of a read while the simulation ran.
         read_p99_ms: 99th percentile of it.
+        searches: Searches read over HTTP while the simulation ran.
+        search_p50_ms: Median time of one.
+        search_p99_ms: 99th percentile of it.
         rebuilt: What became of the projection that was rebuilt at the end.
         users: Size of the population.
         seed: Of the population.
@@ -44,6 +50,9 @@ class Summary(msgspec.Struct, kw_only=True):
     tweets_compared: int
     counts_checked: int
     counts_different: int
+    searches_checked: int
+    searches_different: int
+    searched_tweets: int
     events_per_second: float
     deliveries_per_second: float
     seconds_to_lag_zero: float
@@ -51,9 +60,18 @@ class Summary(msgspec.Struct, kw_only=True):
     read_failures: int
     read_p50_ms: float | None
     read_p99_ms: float | None
+    searches: int
+    search_p50_ms: float | None
+    search_p99_ms: float | None
     rebuilt: Rebuilt
     users: int
     seed: int
+
+    @property
+    def is_different(self) -> bool:
+        """Whether anything that was compared differs."""
+        compared = (self.timelines_different, self.counts_different, self.searches_different)
+        return any(compared) or bool(self.rebuilt.keys_different)
 
     def write(self, path: Path) -> None:
         """Write it as one JSON object."""
@@ -73,6 +91,12 @@ class Summary(msgspec.Struct, kw_only=True):
             else f"likes, views, replies, retweets and quotes of all {self.counts_checked} tweets "
             f"looked at equal the oracle's"
         )
+        searched = (
+            f"{self.searches_different} of {self.searches_checked} searches DIFFER"
+            if self.searches_different
+            else f"all {self.searches_checked} searches equal the oracle's"
+        )
+        s50, s99 = self.search_p50_ms or 0.0, self.search_p99_ms or 0.0
         return [
             f"{self.events:,} events ({self.events_per_second:,.0f}/s) and {self.deliveries:,} "
             f"deliveries ({self.deliveries_per_second:,.0f}/s) in {self.seconds:.1f} s",
@@ -81,5 +105,7 @@ class Summary(msgspec.Struct, kw_only=True):
             f"p99 {p99:.1f} ms, {self.read_failures} failed",
             f"{verdict} ({self.tweets_compared:,} entries, every page)",
             counts,
+            f"{searched} ({self.searched_tweets:,} tweets found, every page; "
+            f"{self.searches:,} searches meanwhile: p50 {s50:.1f} ms, p99 {s99:.1f} ms)",
             self.rebuilt.words(),
         ]

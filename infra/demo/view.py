@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 LINE_EVERY_S = 5.0
 
@@ -29,6 +30,10 @@ class Numbers(msgspec.Struct):
         reads: Home timeline pages read over HTTP so far.
         read_p50_ms: Half of the last reads took less.
         read_p99_ms: 99 in 100 of the last reads took less.
+        searches: Searches read over HTTP so far.
+        search_p50_ms: Half of the last searches took less.
+        search_p99_ms: 99 in 100 of the last searches took less.
+        asked: The last queries, each with how many tweets its first page had.
     """
 
     phase: str = "starting"
@@ -43,6 +48,10 @@ class Numbers(msgspec.Struct):
     reads: int = 0
     read_p50_ms: float | None = None
     read_p99_ms: float | None = None
+    searches: int = 0
+    search_p50_ms: float | None = None
+    search_p99_ms: float | None = None
+    asked: list[tuple[str, int]] = []
 
     def line(self) -> str:
         """All of it on one line."""
@@ -52,6 +61,8 @@ class Numbers(msgspec.Struct):
             f"  events {self.events} ({self.events_rate:.0f}/s)"
             f"  deliveries {self.deliveries} ({self.deliveries_rate:.0f}/s)  lag {lag or '-'}"
             f"  reads {self.reads} p50 {_ms(self.read_p50_ms)} p99 {_ms(self.read_p99_ms)}"
+            f"  searches {self.searches} p50 {_ms(self.search_p50_ms)} "
+            f"p99 {_ms(self.search_p99_ms)}"
         )
 
     def table(self) -> Table:
@@ -69,6 +80,10 @@ class Numbers(msgspec.Struct):
             table.add_row(f"lag of {unit}", f"{events:,}", "")
         table.add_row("home reads", f"{self.reads:,}", "")
         table.add_row("read p50, p99", _ms(self.read_p50_ms), _ms(self.read_p99_ms))
+        table.add_row("searches", f"{self.searches:,}", "")
+        table.add_row("search p50, p99", _ms(self.search_p50_ms), _ms(self.search_p99_ms))
+        for query, found in self.asked:
+            table.add_row(Text("search"), Text(query), f"{found} found")
         return table
 
 

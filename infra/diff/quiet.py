@@ -37,6 +37,10 @@ class QuietBus(RedisBus):
         """Adds a library, of which only what writes nothing is run."""
         self._inner.use_library(source)
 
+    def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        """Returns keys by node; see :meth:`RedisBus.by_owner`."""
+        return self._inner.by_owner(keys)
+
     async def call(self, *command: object) -> Reply:
         """Runs or answers one command."""
         return (await self.calls_strict([command]))[0]  # type: ignore[list-item]

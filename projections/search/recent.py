@@ -82,7 +82,7 @@ class RecentReader:
     ) -> list[Reply]:
         query = packed(program)
         span = (packed_id(below), packed_id(above))
-        groups = await self._bus.by_owner(self._indexes)
+        groups = self._bus.by_owner(self._indexes)
         rest: list[Argument] = [*span, number, self._budget, query, *more]
         calls: list[Command] = [
             ("FCALL_RO", function, 1, first, *rest, *others) for first, *others in groups

@@ -34,7 +34,7 @@ class MemoryBus(RedisBus):
         await self._line.pause()
         return replies
 
-    async def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+    def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
         return [list(keys)]
 
     async def scan(self, pattern: str, count: int = 1_000) -> AsyncIterator[list[bytes]]:

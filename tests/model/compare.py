@@ -220,7 +220,7 @@ class Comparison:
 
         def sees(tweet: TweetPosted) -> bool:
             authors = {tweet.user_id, tweet.retweet_of_user_id or tweet.user_id}
-            hidden = any(oracle._hidden_from(reader, author) for author in authors)
+            hidden = any(oracle.hidden_from(reader, author) for author in authors)
             return oracle.tweet(tweet.tweet_id) is not None and not hidden
 
         expected = self._search.search(parse(query), sees)

@@ -59,6 +59,9 @@ class LinedBus(RedisBus):
     def use_library(self, source: str) -> None:
         self._inner.use_library(source)
 
+    def by_owner(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        return self._inner.by_owner(keys)
+
     async def scan(self, pattern: str, count: int = SCAN) -> AsyncIterator[list[bytes]]:
         await self._line.pause()
         async for found in self._inner.scan(pattern, count):

@@ -22,6 +22,7 @@ from infra.demo.children import Child, ChildFailed
 from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader, ReadFailed
 from infra.demo.rebuilding import Rebuilt
+from infra.demo.searching import compare_searches, sample_queries
 from infra.demo.summary import Summary
 from infra.demo.view import Numbers, View
 from infra.stack.process import Identity
@@ -162,6 +163,43 @@ async def test_counts_that_differ_are_found(likes: int, different: int) -> None:
     assert (outcome.checked, len(outcome.differences)) == (1, different)
 
 
+def searching(found: list[int], incomplete: bool = False) -> httpx.MockTransport:
+    """A gateway that finds these tweets, whatever it is asked; two of them a page."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["q"]
+        at = int(request.url.params.get("cursor", "0"))
+        data = [{"id": str(i)} for i in found[at : at + 2]]
+        meta: dict[str, object] = {"result_count": len(data), "incomplete": incomplete}
+        if at + 2 < len(found):
+            meta["next_cursor"] = str(at + 2)
+        return httpx.Response(200, json={"data": data, "meta": meta})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize(
+    ("found", "different"),
+    [(TWEETS[::-1], 0), (TWEETS[:0:-1], 1), ([999, *TWEETS[::-1]], 1), (TWEETS, 1)],
+    ids=["equal", "one missing", "one extra", "wrong order"],
+)
+async def test_searches_that_differ_are_found(found: list[int], different: int) -> None:
+    oracle = Oracle(records())
+    asked = sample_queries(oracle, ["b"], random.Random(1), 4)
+    assert len(asked) == 4 and all(f"since_id:{TWEETS[0] - 1}" in query for query in asked)
+    async with reader_of(searching(found)) as reader:
+        outcome = await compare_searches(oracle, reader, ANN, ["hello"])
+        assert (outcome.checked, outcome.found) == (1, len(TWEETS))
+        assert len(outcome.differences) == different
+        assert reader.searches > 1 and reader.search_percentile_ms(0.5) is not None
+
+
+async def test_a_search_that_was_answered_in_part_is_not_compared() -> None:
+    async with reader_of(searching(TWEETS, incomplete=True)) as reader:
+        with pytest.raises(ReadFailed, match="in part"):
+            await reader.search(ANN, "cat")
+
+
 # --- showing ---
 
 
@@ -183,9 +221,11 @@ def test_without_a_terminal_there_is_a_line_a_phase_and_one_every_few_seconds() 
 def test_in_a_terminal_there_is_a_table() -> None:
     output = io.StringIO()
     with View(Console(file=output, width=100, force_terminal=True)) as view:
-        view.show(Numbers(phase="simulating", events=12_345, read_p50_ms=1.25))
+        asked = [("[a] cat", 7)]
+        view.show(Numbers(phase="simulating", events=12_345, read_p50_ms=1.25, asked=asked))
     assert "12,345" in output.getvalue()
     assert "1.2 ms" in output.getvalue()
+    assert "[a] cat" in output.getvalue() and "7 found" in output.getvalue()
 
 
 def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
@@ -199,6 +239,9 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
         tweets_compared=50,
         counts_checked=4,
         counts_different=2,
+        searches_checked=6,
+        searches_different=1,
+        searched_tweets=60,
         events_per_second=5.0,
         deliveries_per_second=10.0,
         seconds_to_lag_zero=0.5,
@@ -206,6 +249,9 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
         read_failures=0,
         read_p50_ms=None,
         read_p99_ms=None,
+        searches=3,
+        search_p50_ms=1.5,
+        search_p99_ms=None,
         rebuilt=Rebuilt(
             unit="engagement",
             generation="g2",
@@ -224,6 +270,8 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
     assert wanted <= written.keys()
     assert any("1 of 5 home timelines DIFFER" in line for line in summary.words())
     assert any("2 of 4 tweets' counts DIFFER" in line for line in summary.words())
+    assert any("1 of 6 searches DIFFER" in line for line in summary.words())
+    assert summary.is_different
     assert any("3 of 8 keys DIFFER, not promoted" in line for line in summary.words())
 
 

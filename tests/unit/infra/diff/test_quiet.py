@@ -10,6 +10,8 @@ from infra.diff.quiet import QuietBus
 from projections.bus import Command, RedisBus, Reply
 from projections.cache import Cache
 from projections.keys import Keys
+from tests.memory.bus import MemoryBus
+from tests.memory.redis import Redis
 
 KEYS = Keys("g1", "unit", 2)
 
@@ -52,3 +54,9 @@ async def test_a_mark_is_never_set_and_nothing_is_forgotten() -> None:
 async def test_what_nobody_thought_of_is_refused() -> None:
     with pytest.raises(AssertionError):
         await QuietBus(Held({})).call("FLUSHALL")
+
+
+def test_who_owns_a_key_is_what_the_cluster_says() -> None:
+    keys = [b"{1}:a", b"{2}:b"]
+    assert QuietBus(MemoryBus(Redis())).by_owner(keys) == [keys]
+    assert Held({}).by_owner(keys) == [keys[:1], keys[1:]]  # nobody has said yet
