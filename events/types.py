@@ -53,6 +53,8 @@ from events.kinds.tweets import (
     TweetViewed,
 )
 from events.kinds.users import (
+    DeliveryAddressAdded,
+    DeliveryAddressRemoved,
     NotificationsRead,
     PreferencesChanged,
     ProfileChanged,
@@ -81,6 +83,8 @@ __all__ = [
     "INT64_MAX",
     "BackfillChunk",
     "Coordinates",
+    "DeliveryAddressAdded",
+    "DeliveryAddressRemoved",
     "Event",
     "FanOutChunk",
     "Id",

@@ -204,3 +204,30 @@ class NotificationPreferences(_Sent, frozen=True, kw_only=True, omit_defaults=Tr
     in_app: InAppSwitches = InAppSwitches()
     push: PushSwitches = PushSwitches()
     email: EmailSwitches = EmailSwitches()
+
+
+class PushKeys(_Sent, frozen=True, kw_only=True):
+    """Keys of a browser's push subscription, base64url."""
+
+    p256dh: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{80,100}={0,2}" + END)]
+    auth: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,40}={0,2}" + END)]
+
+
+class PushSubscription(_Sent, frozen=True, kw_only=True):
+    """Body of ``POST /api/notifications/subscriptions``: what a browser gives, as JSON."""
+
+    endpoint: Annotated[str, Meta(pattern=r"^https?://[!-~]+" + END, max_length=1000)]
+    keys: PushKeys
+    expirationTime: int | None = None  # noqa: N815 - the browser's name for it
+
+
+class EndedSubscription(_Sent, frozen=True, kw_only=True):
+    """Body of ``DELETE /api/notifications/subscriptions``."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+class EmailAddress(_Sent, frozen=True, kw_only=True):
+    """Body of ``PUT /api/notifications/email``; an empty address ends it."""
+
+    address: Annotated[str, Meta(pattern=r"^([^@\s<>,;]+@[^@\s<>,;]+)?" + END, max_length=254)]

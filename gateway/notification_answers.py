@@ -68,3 +68,27 @@ class PreferencesAnswer(_Answer, frozen=True, kw_only=True):
     """Every switch as it stands."""
 
     data: NotificationPreferences
+
+
+class Subscribed(_Answer, frozen=True, kw_only=True):
+    """Whether the subscription is pushed to."""
+
+    subscribed: bool
+
+
+class SubscribedAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of the commands about subscriptions."""
+
+    data: Subscribed
+
+
+class Email(_Answer, frozen=True, kw_only=True):
+    """Where digests go; empty for nowhere."""
+
+    address: str
+
+
+class EmailAnswer(_Answer, frozen=True, kw_only=True):
+    """Answer of saying where digests go."""
+
+    data: Email

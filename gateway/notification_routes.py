@@ -6,18 +6,27 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from gateway.bodies import NotificationPreferences, ReadUpTo
+from gateway.bodies import (
+    EmailAddress,
+    EndedSubscription,
+    NotificationPreferences,
+    PushSubscription,
+    ReadUpTo,
+)
 from gateway.commands.notifications import NotificationCommands
 from gateway.notification_answers import (
+    EmailAnswer,
     NotificationPage,
     PreferencesAnswer,
     ReadUpToAnswer,
+    SubscribedAnswer,
     UnreadAnswer,
 )
 from gateway.queries.notifications import PAGE_MAX, NotificationQueries
 from gateway.routing import PAGE, Access, Route
 
 NOTIFICATIONS = "notifications"
+ADDRESSES = ("accounts", NOTIFICATIONS)
 READING = ("accounts", NOTIFICATIONS, "timelines", "tweets", "engagement")
 
 _CURSOR, _COUNT = PAGE
@@ -80,5 +89,42 @@ def notification_routes(handlers: NotificationHandlers) -> list[Route]:
             units=("accounts", NOTIFICATIONS),
             body=NotificationPreferences,
             answer=PreferencesAnswer,
+        ),
+        *_addresses(write),
+    ]
+
+
+def _addresses(write: NotificationCommands) -> list[Route]:
+    return [
+        Route(
+            method="POST",
+            path="/api/notifications/subscriptions",
+            handler=write.subscribe,
+            summary="Be pushed to at a browser's subscription",
+            body=PushSubscription,
+            answer=SubscribedAnswer,
+            status=201,
+            access=Access.WRITE,
+            units=ADDRESSES,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/notifications/subscriptions",
+            handler=write.unsubscribe,
+            summary="Be pushed to there no more",
+            body=EndedSubscription,
+            answer=SubscribedAnswer,
+            access=Access.WRITE,
+            units=ADDRESSES,
+        ),
+        Route(
+            method="PUT",
+            path="/api/notifications/email",
+            handler=write.mail,
+            summary="Say where digests go; they are sent to who turned them on",
+            body=EmailAddress,
+            answer=EmailAnswer,
+            access=Access.WRITE,
+            units=ADDRESSES,
         ),
     ]

@@ -16,7 +16,7 @@ from gateway.queries.view import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.collections.layout import ListFragment
 from projections.listing import Page
-from projections.notifications.layout import Group, Part, Seen, Settings
+from projections.notifications.layout import Address, Group, Part, Seen, Settings
 from projections.search.program import Program
 from projections.search.read import Counted, Results
 from projections.timelines.authors import NEWEST, Merge
@@ -168,6 +168,10 @@ class Notifications(Protocol):
 
     async def counts(self, groups: Iterable[Group], without: Iterable[int]) -> dict[Group, int]:
         """Returns how many acts of each group stand, but for those of some actors."""
+        ...
+
+    async def addresses(self, user_id: int, channel: str) -> list[Address]:
+        """Returns where a user wants to be reached."""
         ...
 
     async def settings(self, user_id: int) -> Settings:

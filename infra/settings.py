@@ -216,6 +216,26 @@ class Settings(BaseSettings):
         None, description="Key that signs tokens (default: token.key in data_dir)"
     )
     token_days: PositiveInt = Field(30, description="Days a token of `murmur token` is good for")
+    vapid_key_file: Path | None = Field(
+        None, description="Key that signs Web Push (default: vapid.pem in data_dir)"
+    )
+    push_contact: Annotated[str, Field(pattern=r"^(mailto:|https://)")] = Field(
+        "mailto:operator@localhost", description="Whom a push service may turn to"
+    )
+    push_hosts: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(
+        [
+            "fcm.googleapis.com",
+            "updates.push.services.mozilla.com",
+            "web.push.apple.com",
+            ".notify.windows.com",
+        ],
+        description="Hosts that are pushed to, whatever endpoint a client names; .name: all below",
+    )
+    smtp_host: str = Field("", description="Takes the digests' mails; empty: none are sent")
+    smtp_port: Port = Field(587, description="Of smtp_host")
+    smtp_sender: str = Field("murmuration@localhost", description="Address that mails are from")
+    smtp_username: str = Field("", description="Of smtp_host; empty: no authentication")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Of smtp_username")
     worker_metrics_port: Port = Field(
         0, description="First port of the workers' /metrics, one up per process; 0 chooses"
     )
@@ -247,6 +267,11 @@ class Settings(BaseSettings):
             return self.engine_cache
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(base) / "murmuration" / "engines"
+
+    @property
+    def vapid_key_path(self) -> Path:
+        """File of the key that signs Web Push."""
+        return self.vapid_key_file or self.data_dir / "vapid.pem"
 
     @property
     def token_key_path(self) -> Path:

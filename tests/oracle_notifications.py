@@ -17,6 +17,7 @@ The sentences
   active counts and is not named. A notification that can name nobody is not shown, nor is one about
   a tweet that nobody may see, nor one of a type that the user turned off.
 - Newest first, by the newest act of somebody who is named. Names: the newest act first, each once.
+- An address is there after the last that was said of it; with the keys of then.
 - What was read is all up to the highest id that NotificationsRead ever named; what is newer is
   unread. Preferences: of each name the last that was said.
 """
@@ -28,6 +29,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from events.types import (
+    DeliveryAddressAdded,
+    DeliveryAddressRemoved,
     Event,
     NotificationsRead,
     PreferencesChanged,
@@ -76,6 +79,8 @@ class NotificationFacts(LogFed):
         self.deleted: set[tuple[int, int]] = set()
         self.read: dict[int, int] = defaultdict(int)
         self.preferences: dict[int, dict[str, bool]] = defaultdict(dict)
+        # By user, channel and address the keys.
+        self.addresses: dict[tuple[int, str, str], tuple[str, str]] = {}
         super().__init__(records)
 
     def apply(self, event: Event) -> None:
@@ -95,6 +100,10 @@ class NotificationFacts(LogFed):
                 self.read[user] = max(self.read[user], up_to)
             case PreferencesChanged(user_id=user, preferences=preferences):
                 self.preferences[user] |= preferences
+            case DeliveryAddressAdded(user_id=user, channel=channel, address=address):
+                self.addresses[user, channel, address] = (event.p256dh, event.auth)
+            case DeliveryAddressRemoved(user_id=user, channel=channel, address=address):
+                self.addresses.pop((user, channel, address), None)
             case TweetDeleted(tweet_id=tweet, user_id=author):
                 self.deleted.add((tweet, author))
             case _:
@@ -116,6 +125,14 @@ class NotificationFacts(LogFed):
             for key, acts in found.items()
             if (others := sorted((act for act in acts if act.user_id != user), reverse=True))
         }
+
+    def addressed(self, user: int, channel: str) -> list[tuple[str, str, str]]:
+        """Where a user is to be reached, with the keys."""
+        return sorted(
+            (address, *keys)
+            for (whose, how, address), keys in self.addresses.items()
+            if (whose, how) == (user, channel)
+        )
 
     def speaking(self, user: int, name: str = "") -> list[int]:
         """Tweets by others that answer or quote a user, or speak to a name, newest first."""

@@ -150,6 +150,27 @@ class NotificationsRead(Event, frozen=True, kw_only=True):
     up_to_id: Id
 
 
+class DeliveryAddressAdded(Event, frozen=True, kw_only=True):
+    """A user wants to be reached there; an address that is there already gets these keys.
+
+    ``channel`` is ``web-push``, with the endpoint of a subscription and its keys, or ``email``.
+    """
+
+    user_id: Id
+    channel: Name
+    address: Name
+    p256dh: str = ""
+    auth: str = ""
+
+
+class DeliveryAddressRemoved(Event, frozen=True, kw_only=True):
+    """A user is not to be reached there any more."""
+
+    user_id: Id
+    channel: Name
+    address: Name
+
+
 class PreferencesChanged(Event, frozen=True, kw_only=True):
     """A user changed switches; those not named stay as they were."""
 

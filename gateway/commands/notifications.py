@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import msgspec
 
-from events.types import NotificationsRead, PreferencesChanged
-from gateway.bodies import NotificationPreferences, ReadUpTo
+from events.types import (
+    DeliveryAddressAdded,
+    DeliveryAddressRemoved,
+    NotificationsRead,
+    PreferencesChanged,
+)
+from gateway.bodies import (
+    EmailAddress,
+    EndedSubscription,
+    NotificationPreferences,
+    PushSubscription,
+    ReadUpTo,
+)
 from gateway.commands.appending import Appender, answer, stamp
 from gateway.commands.checks import Checks
 from gateway.http import Request, Response
 from gateway.pages import one
-from gateway.problems import invalid
+from gateway.problems import conflict, invalid
 from gateway.services import Minter, Notifications
+from projections.notifications.layout import ADDRESSES_MAX, EMAIL, WEB_PUSH
 from projections.notifications.preferences import all_of, name_of
 
 
@@ -64,3 +76,63 @@ class NotificationCommands:
         settings = await self._notifications.settings(request.user_id)
         now = all_of({**settings.preferences, **event.preferences})
         return answer(one(msgspec.json.encode(now)[:-1]), position, 200)
+
+    async def subscribe(self, request: Request) -> Response:
+        """``POST /api/notifications/subscriptions``: again with other keys, these count."""
+        wanted = await request.json(PushSubscription)
+        event = await self._appender.repeated(request, DeliveryAddressAdded)
+        if event is None:
+            user = request.user_id
+            await self._checks.active(user)
+            known = {one.address for one in await self._notifications.addresses(user, WEB_PUSH)}
+            if len(known | {wanted.endpoint}) > ADDRESSES_MAX:
+                raise conflict("too-many", f"You have {ADDRESSES_MAX} subscriptions; end one.")
+            event = DeliveryAddressAdded(
+                **await stamp(self._minter),
+                user_id=user,
+                channel=WEB_PUSH,
+                address=wanted.endpoint,
+                p256dh=wanted.keys.p256dh,
+                auth=wanted.keys.auth,
+            )
+        _, position = await self._appender.append(request, event)
+        return answer(one(b'{"subscribed":true'), position)
+
+    async def unsubscribe(self, request: Request) -> Response:
+        """``DELETE /api/notifications/subscriptions``; accepted whether there is one or not."""
+        wanted = await request.json(EndedSubscription)
+        event = await self._appender.repeated(request, DeliveryAddressRemoved)
+        if event is None:
+            await self._checks.active(request.user_id)
+            event = await self._removed(request.user_id, WEB_PUSH, wanted.endpoint)
+        _, position = await self._appender.append(request, event)
+        return answer(one(b'{"subscribed":false'), position, 200)
+
+    async def mail(self, request: Request) -> Response:
+        """``PUT /api/notifications/email``: in place of any other address."""
+        address = (await request.json(EmailAddress)).address
+        await self._checks.active(request.user_id)
+        known = await self._notifications.addresses(request.user_id, EMAIL)
+        events: list[DeliveryAddressAdded | DeliveryAddressRemoved] = [
+            await self._removed(request.user_id, EMAIL, old.address)
+            for old in known
+            if old.address != address
+        ]
+        if address:
+            events.append(
+                DeliveryAddressAdded(
+                    **await stamp(self._minter),
+                    user_id=request.user_id,
+                    channel=EMAIL,
+                    address=address,
+                )
+            )
+        elif not events:
+            raise conflict("no-address", "You have no address; there is nothing to do.")
+        for part, event in enumerate(events):
+            _, position = await self._appender.append(request, event, f":{part}")
+        return answer(one(b'{"address":%s' % msgspec.json.encode(address)), position, 200)
+
+    async def _removed(self, user: int, channel: str, address: str) -> DeliveryAddressRemoved:
+        stamped = await stamp(self._minter)
+        return DeliveryAddressRemoved(**stamped, user_id=user, channel=channel, address=address)

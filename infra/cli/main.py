@@ -34,6 +34,8 @@ COMMANDS = {
     "drop": "infra.cli.generations",
     "gateway": "infra.cli.gateway",
     "token": "infra.cli.gateway",
+    "router": "infra.cli.router",
+    "digest": "infra.cli.router",
     "simulate": "infra.cli.simulate",
     "import": "infra.cli.importing",
     "events": "infra.cli.events",

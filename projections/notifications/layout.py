@@ -21,6 +21,7 @@ Facts (Cassandra); rows are never changed once written, but for registers and se
 - ``inbox_groups`` by addressee and span: groups with an act in the span. ``inbox_spans`` by
   addressee: spans that hold anything.
 - ``notices_read`` by user: the highest id that was read. ``notice_preferences`` by user and name.
+  ``notice_addresses`` by user: where he is pushed and mailed to, by the last that was said of each.
 
 An *addressee* is a user's id, or a number made of a name (:func:`of_name`): two names of one number
 would share candidates, nothing else.
@@ -76,6 +77,10 @@ TABLES = {
     "notice_preferences": """
         CREATE TABLE IF NOT EXISTS {table} (
             user_id bigint, name text, enabled boolean, PRIMARY KEY (user_id, name))""",
+    "notice_addresses": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            user_id bigint, channel text, address text, p256dh text, auth text, wanted boolean,
+            PRIMARY KEY (user_id, channel, address))""",
 }
 
 LIKE, RETWEET, FOLLOW = GROUPED = ("like", "retweet", "follow")
@@ -195,6 +200,21 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     tweets: list[int]
     groups: list[GroupActs]
     floor: int
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a user wants to be reached; see ``events.types.DeliveryAddressAdded``."""
+
+    address: str
+    p256dh: str = ""
+    auth: str = ""
+
+
+WEB_PUSH, EMAIL = ADDRESSED = ("web-push", "email")
+"""Channels of addresses."""
+
+ADDRESSES_MAX = 10
+"""Of one user and channel that are served, the first by their bytes."""
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):

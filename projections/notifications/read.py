@@ -21,9 +21,11 @@ from projections.keys import Keys
 from projections.listing import NEWEST
 from projections.notifications.acts import ACTORS_PER_QUERY, Doer, rows_of, standing
 from projections.notifications.layout import (
+    ADDRESSES_MAX,
     HEAD,
     SETTINGS,
     SHAPE,
+    Address,
     Group,
     GroupActs,
     Part,
@@ -144,6 +146,16 @@ class NotificationsReader:
         """Returns how far a user read, and what he wants to be told."""
         found = await unpacked(self._settings.get([user_id]), _SETTINGS.decode)
         return found.get(user_id, Settings())
+
+    async def addresses(self, user_id: int, channel: str) -> list[Address]:
+        """Returns where a user wants to be reached, from the store itself."""
+        rows = await self._store.execute(
+            "SELECT address, p256dh, auth, wanted FROM {notice_addresses} "
+            "WHERE user_id = ? AND channel = ?",
+            (user_id, channel),
+        )
+        found = [Address(address, p256dh, auth) for address, p256dh, auth, wanted in rows if wanted]
+        return found[:ADDRESSES_MAX]
 
     async def _by(self, groups: dict[str, Group], actors: Sequence[int]) -> dict[str, int]:
         """Returns how many acts of some actors stand in each group."""

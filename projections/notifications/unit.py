@@ -24,7 +24,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from events.slices import Record, Slice
-from events.types import NotificationsRead, PreferencesChanged, TweetPosted
+from events.types import (
+    DeliveryAddressAdded,
+    DeliveryAddressRemoved,
+    NotificationsRead,
+    PreferencesChanged,
+    TweetPosted,
+)
 from projections import versions
 from projections.bus import RedisBus
 from projections.keys import Keys
@@ -88,6 +94,11 @@ _SPAN = "INSERT INTO {inbox_spans} (addressee, span) VALUES (?, ?) USING TIMESTA
 _READ = "INSERT INTO {notices_read} (user_id, up_to_id) VALUES (?, ?) USING TIMESTAMP ?"
 _PREFERENCE = (
     "INSERT INTO {notice_preferences} (user_id, name, enabled) VALUES (?, ?, ?) USING TIMESTAMP ?"
+)
+
+_ADDRESS = (
+    "INSERT INTO {notice_addresses} (user_id, channel, address, p256dh, auth, wanted) "
+    "VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
 )
 
 Row = tuple[str, Sequence[Any]]
@@ -191,6 +202,12 @@ def _settings(record: Record) -> Iterator[Row]:
         case PreferencesChanged(user_id=user, preferences=preferences):
             for name, enabled in preferences.items():
                 yield _PREFERENCE, (user, name, enabled, versions.latest(record.offset))
+        case DeliveryAddressAdded(user_id=user) as said:
+            at = versions.latest(record.offset)
+            yield _ADDRESS, (user, said.channel, said.address, said.p256dh, said.auth, True, at)
+        case DeliveryAddressRemoved(user_id=user) as said:
+            at = versions.latest(record.offset)
+            yield _ADDRESS, (user, said.channel, said.address, "", "", False, at)
 
 
 def _said_by(records: Iterable[Record]) -> Iterator[int]:

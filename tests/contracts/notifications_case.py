@@ -8,6 +8,8 @@ from random import Random
 from typing import Any
 
 from events.types import (
+    DeliveryAddressAdded,
+    DeliveryAddressRemoved,
     Event,
     NotificationsRead,
     PreferencesChanged,
@@ -69,6 +71,8 @@ class NotificationsCase(UnitCase):
             found[user] = await self._inbox(reader, user, name)
             settings = await reader.settings(user)
             found["settings", user] = settings.read_up_to, settings.preferences
+            addresses = await reader.addresses(user, "web-push")
+            found["addresses", user] = [(one.address, one.p256dh, one.auth) for one in addresses]
         return found
 
     async def _inbox(self, reader: NotificationsReader, user: int, name: str) -> Any:
@@ -120,6 +124,7 @@ class NotificationsCase(UnitCase):
                 ],
             }
             found["settings", user] = facts.read[user], facts.preferences[user]
+            found["addresses", user] = facts.addressed(user, "web-push")
         return found
 
     async def size(self, world: World, history: list[LogRecord]) -> int:
@@ -189,8 +194,8 @@ def _said(
     user, other = (base + rng.randrange(USERS) for _ in range(2))
     about: dict[str, Any] = {"event_id": event_id, "occurred_at": 1, "user_id": user}
     kind = rng.choices(
-        ("post", "like", "unlike", "follow", "unfollow", "delete", "read", "prefer"),
-        (6, 6, 3, 4, 2, 2, 1, 1),
+        ("post", "like", "unlike", "follow", "unfollow", "delete", "read", "prefer", "reach"),
+        (6, 6, 3, 4, 2, 2, 1, 1, 2),
     )[0]
     if kind in ("like", "unlike", "delete") and not posted:
         kind = "post"
@@ -219,6 +224,15 @@ def _said(
         case "read":
             up_to = event_id - rng.randrange(60)
             return NotificationsRead(**about, up_to_id=up_to), "user-activity", user
+        case "reach":
+            where: dict[str, Any] = {
+                "channel": "web-push",
+                "address": f"https://push/{rng.randrange(2)}",
+            }
+            if rng.random() < 0.6:
+                keys: dict[str, Any] = {"p256dh": f"key {rng.randrange(3)}", "auth": "secret"}
+                return DeliveryAddressAdded(**about, **where, **keys), "user-activity", user
+            return DeliveryAddressRemoved(**about, **where), "user-activity", user
     name = rng.choice(("in_app.like", "push.mention", "email.daily"))
     preferences = {name: rng.random() < 0.5}
     return PreferencesChanged(**about, preferences=preferences), "user-activity", user

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from projections.listing import NEWEST
-from projections.notifications.layout import Group, GroupActs, Part, Seen, Settings
+from projections.notifications.layout import Address, Group, GroupActs, Part, Seen, Settings
 from projections.notifications.unit import addressees
 from tests.oracle import Oracle
 
@@ -46,6 +46,9 @@ class FakeNotifications:
         return {
             group: sum(act.user_id not in left_out for act in self._of(group)) for group in groups
         }
+
+    async def addresses(self, user_id: int, channel: str) -> list[Address]:
+        return [Address(*found) for found in self._facts.addressed(user_id, channel)]
 
     async def settings(self, user_id: int) -> Settings:
         return Settings(self._facts.read[user_id], dict(self._facts.preferences[user_id]))

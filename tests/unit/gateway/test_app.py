@@ -42,6 +42,8 @@ POST /api/tweets/{id}/bookmark · DELETE /api/tweets/{id}/bookmark · GET /api/b
 GET /api/search · GET /api/search/counts · GET /api/search/users
 GET /api/notifications · GET /api/notifications/unread_count · POST /api/notifications/read
 GET /api/notifications/preferences · PUT /api/notifications/preferences
+POST /api/notifications/subscriptions · DELETE /api/notifications/subscriptions
+PUT /api/notifications/email
 GET /healthz · GET /readyz · GET /metrics · GET /openapi.json
 """
 

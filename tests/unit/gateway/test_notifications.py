@@ -201,3 +201,34 @@ async def test_switches_that_do_not_exist_are_refused(world: World, people: list
 async def test_they_are_ones_own(world: World, people: list[int]) -> None:
     for path in ("", "/unread_count", "/preferences"):
         await world.call(401, "GET", f"/api/notifications{path}")
+
+
+async def test_where_one_is_reached(world: World, people: list[int]) -> None:
+    alice, facts = people[0], world.oracle.notifications
+    keys = {"p256dh": "B" * 87, "auth": "a" * 22}
+    path = "/api/notifications/subscriptions"
+    for number in range(10):
+        body = {"endpoint": f"https://push.example/{number}", "keys": keys, "expirationTime": None}
+        answer = await world.call(201, "POST", path, body, user=alice)
+        assert answer["data"] == {"subscribed": True}
+    await world.call(201, "POST", path, body, user=alice)  # it is there already
+    another = {"endpoint": "https://push.example/x", "keys": keys}
+    await world.call(409, "POST", path, another, user=alice)
+    await world.call(200, "DELETE", path, {"endpoint": "https://push.example/3"}, user=alice)
+    await world.call(201, "POST", path, another, user=alice)
+    assert len(facts.addressed(alice, "web-push")) == 10
+    for odd in ({"endpoint": "file:///etc/passwd", "keys": keys}, {"endpoint": "https://x/"}):
+        await world.call(422, "POST", path, odd, user=alice)
+
+
+async def test_one_address_for_mail(world: World, people: list[int]) -> None:
+    alice, facts = people[0], world.oracle.notifications
+    path = "/api/notifications/email"
+    await world.call(409, "PUT", path, {"address": ""}, user=alice)
+    for address in ("a@example.com", "b@example.com"):
+        answer = await world.call(200, "PUT", path, {"address": address}, user=alice)
+        assert answer["data"] == {"address": address}
+        assert facts.addressed(alice, "email") == [(address, "", "")]
+    await world.call(422, "PUT", path, {"address": "a@x\nBcc: b@y"}, user=alice)
+    await world.call(200, "PUT", path, {"address": ""}, user=alice)
+    assert facts.addressed(alice, "email") == []

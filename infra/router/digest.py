@@ -1,0 +1,126 @@
+"""Digests: what somebody has not read, mailed once a day or once a week to whoever asked for it.
+
+What a digest lists is what ``GET /api/notifications`` shows him at that moment, so blocks, mutes,
+deletions and types that are off hold here as there. One of a period is sent once (:mod:`.ledger`);
+who has read everything gets none.
+
+Bounded by: ``LISTED_MAX`` notifications a mail, ``TRIES_MAX`` tries, one mail at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from events.snowflake import compose
+from gateway.queries.notifications import NAMES_MAX, UNREAD_PART, Notice, Reading
+from gateway.routing import ID_MAX
+from infra.router.ledger import Ledger
+from infra.router.ports import Mail, Mails, Outcome
+from infra.router.route import PAUSE_SECONDS, TRIES_MAX, Reads
+from infra.router.words import sentence
+from projections.notifications.layout import EMAIL, GROUPED, Group
+from projections.notifications.preferences import is_on
+
+LISTED_MAX = 10
+STEPS_MAX = 8
+Period = Literal["daily", "weekly"]
+SECONDS: dict[Period, int] = {"daily": 86_400, "weekly": 7 * 86_400}
+
+
+class _Named(msgspec.Struct):
+    username: str
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+class Digests:
+    """Writes and sends digests.
+
+    Args:
+        reads: The units' reading sides.
+        ledger: What was sent.
+        mails: Sends.
+    """
+
+    def __init__(
+        self, reads: Reads, ledger: Ledger, mails: Mails, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
+        self._reads = reads
+        self._ledger = ledger
+        self._mails = mails
+        self._pause_seconds = pause_seconds
+
+    async def send(self, users: AsyncIterable[int], period: Period, now_ms: int) -> dict[str, int]:
+        """Sends the digests of the period that has just ended; returns how many had what outcome.
+
+        Raises:
+            RetryableError, StoreUnavailable: an engine is away; whoever got his gets no second one.
+        """
+        counts: dict[str, int] = {}
+        async for user in users:
+            outcome = await self._one(user, period, now_ms)
+            counts[outcome] = counts.get(outcome, 0) + 1
+        return counts
+
+    async def _one(self, user: int, period: Period, now_ms: int) -> str:
+        settings = await self._reads.notifications.settings(user)
+        if not is_on(settings.preferences, EMAIL, period):
+            return "off"
+        addresses = await self._reads.notifications.addresses(user, EMAIL)
+        if not addresses or user not in await self._reads.accounts.get([user]):
+            return "nowhere"
+        length_ms = SECONDS[period] * 1000
+        body, number = await self._body(user, compose(now_ms - length_ms, 0, 0))
+        if not number:
+            return "nothing"
+        notice = f"digest:{period}:{now_ms // length_ms}"
+        if not await self._ledger.claim(user, notice, now_ms):
+            return "repeated"
+        subject = f"{number} new notification{'s' if number > 1 else ''}"
+        mail = Mail(f"{notice}:{user}".replace(":", "."), addresses[0].address, subject, body)
+        outcome = await self._mails.mail(mail)
+        for attempt in range(1, TRIES_MAX):
+            if outcome is not Outcome.LATER:
+                break
+            await asyncio.sleep(self._pause_seconds * 2 ** (attempt - 1))
+            outcome = await self._mails.mail(mail)
+        await self._ledger.end(user, notice, now_ms, outcome.value)
+        return outcome.value
+
+    async def _body(self, user: int, above: int) -> tuple[str, int]:
+        """Returns the text about what is newer than an id and not read, and how many it is."""
+        reads = self._reads
+        reading = Reading(reads.notifications, reads.tweets, reads.accounts, user)
+        await reading.begin(reads.graph)
+        above = max(above, reading.read_up_to)
+        notices: list[Notice] = []
+        below = ID_MAX
+        for _ in range(STEPS_MAX):
+            found, below = await reading.part(below, UNREAD_PART)
+            notices += [notice for notice in found if notice.at > above]
+            if below <= above + 1:
+                break
+        listed = notices[:LISTED_MAX]
+        lines = await self._lines(user, listed, reading)
+        if len(notices) > len(listed):
+            lines.append(f"and {len(notices) - len(listed)} more")
+        ending = "\n\nYou get this because you turned it on (PUT /api/notifications/preferences).\n"
+        return "\n".join(f"- {line}" for line in lines) + ending, len(notices)
+
+    async def _lines(self, user: int, notices: Sequence[Notice], reading: Reading) -> list[str]:
+        groups = {n: Group(n.kind, user, n.subject) for n in notices if n.kind in GROUPED}
+        counts = await self._reads.notifications.counts(groups.values(), reading.hidden)
+        lines = []
+        for notice in notices:
+            names = [
+                _NAMED.decode(reading.users[one].body + b"}").username
+                for one in notice.users[:NAMES_MAX]
+            ]
+            count = counts[groups[notice]] if notice in groups else 1
+            lines.append(sentence(notice.kind, names, max(count, len(names))))
+        return lines

@@ -1,0 +1,242 @@
+"""Of what is posted, who is pushed to: decided once for each notification, then sent.
+
+1. Of a tweet: whom it answers, quotes, names or retweets. The brief's matrix: mentions, replies and
+   quotes are urgent, retweets are not; likes and follows are told in the app alone.
+2. Wait until the units that decide have applied the tweet, ``APPLIED_SECONDS_MAX`` at most.
+3. Urgent ones first, of the same the oldest: is the recipant active, is the tweet there, is nobody
+   in the way (blocks, mutes), does he want this type pushed, did he have fewer than
+   ``PUSHES_PER_HOUR`` pushes in the last hour, of which less urgent ones leave ``RESERVED`` to the
+   urgent?
+4. Claim it in the ledger, push it to each of his addresses, say what became of it.
+
+Keeps true: nothing is pushed twice but what was under way when a router died (:mod:`.ledger`), and
+nothing that is older than ``AGE_MAX_MS``, so neither an import nor an outage of a day floods
+anybody. A replay does not come here: units of projection know of no router, and the router reads
+the log from where it was, or from its end where it never was.
+
+Bounded by: ``AT_ONCE`` decisions; ``TRIES_MAX`` tries a push.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from events.slices import LogRecord
+from events.types import TweetPosted
+from gateway.services import Accounts, Graph, Notifications, Tweets
+from infra.router.ledger import Ledger
+from infra.router.ports import Message, Outcome, Pushes
+from infra.router.words import sentence
+from projections.notifications.layout import (
+    MENTION,
+    NAMES_MAX,
+    QUOTE,
+    REPLY,
+    RETWEET,
+    WEB_PUSH,
+    Address,
+)
+from projections.notifications.preferences import PUSH, is_on
+from projections.text.entities import parse
+
+PUSHES_PER_HOUR = 50
+RESERVED = 10
+"""Of these, which only urgent ones may use."""
+
+AGE_MAX_MS = 3_600_000
+AT_ONCE = 32
+TRIES_MAX = 4
+PAUSE_SECONDS = 0.5
+"""Before the second try; doubled for each further one."""
+
+URGENT = frozenset({MENTION, REPLY, QUOTE})
+
+log = logging.getLogger(__name__)
+
+
+class Wanted(NamedTuple):
+    """Somebody may be told of a tweet; the order in which it is decided."""
+
+    rank: int
+    tweet_id: int
+    user_id: int
+    kind: str
+    actor_id: int
+
+
+class _Named(msgspec.Struct):
+    username: str
+
+
+class _Said(msgspec.Struct):
+    text: str = ""
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+_SAID = msgspec.json.Decoder(_Said)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """The units' reading sides, of the generations in service."""
+
+    accounts: Accounts
+    graph: Graph
+    tweets: Tweets
+    notifications: Notifications
+
+
+Ended = Callable[[int, Address], Awaitable[None]]
+"""Takes a user's address that nobody is at any more."""
+
+
+class Router:
+    """Decides and sends.
+
+    Args:
+        reads: What decides; replaced when another generation comes into service.
+        ledger: What was sent.
+        pushes: Sends.
+        ended: Takes addresses that are gone.
+        applied: Waits until the units that decide have applied a record.
+        clock: Milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        reads: Reads,
+        ledger: Ledger,
+        pushes: Pushes,
+        ended: Ended,
+        applied: Callable[[Sequence[LogRecord]], Awaitable[None]],
+        *,
+        clock: Callable[[], float] = lambda: time.time() * 1000,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self.reads = reads
+        self.counts: dict[str, int] = {}
+        self._ledger = ledger
+        self._pushes = pushes
+        self._ended = ended
+        self._applied = applied
+        self._clock = clock
+        self._pause_seconds = pause_seconds
+        self._users: dict[int, asyncio.Lock] = {}
+
+    async def route(self, records: Sequence[LogRecord]) -> None:
+        """Returns when everything that these records are about was dealt with.
+
+        Raises:
+            RetryableError, StoreUnavailable: an engine is away; route the same records again.
+        """
+        young = [r for r in records if isinstance(r.event, TweetPosted) and self._young(r.event)]
+        wanted = [one for record in young for one in await self._wanted(record)]  # 1
+        if not wanted:
+            return
+        await self._applied(young)  # 2
+        queue = asyncio.PriorityQueue[Wanted]()
+        for one in wanted:
+            queue.put_nowait(one)
+        self._users = {one.user_id: asyncio.Lock() for one in wanted}
+
+        async def work() -> None:
+            while not queue.empty():
+                one = queue.get_nowait()
+                # One of a user's at a time, so that the urgent one is counted first.
+                async with self._users[one.user_id]:
+                    outcome = await self._one(one)  # 3
+                self.counts[outcome] = self.counts.get(outcome, 0) + 1
+
+        await asyncio.gather(*(work() for _ in range(min(AT_ONCE, len(wanted)))))
+
+    def _young(self, event: TweetPosted) -> bool:
+        return self._clock() - min(event.occurred_at, event.created_at) < AGE_MAX_MS
+
+    async def _wanted(self, record: LogRecord) -> Iterable[Wanted]:
+        event = record.event
+        assert isinstance(event, TweetPosted)
+        kinds: dict[int, str] = {}
+        if event.retweet_of_id:
+            kinds[event.retweet_of_user_id or 0] = RETWEET
+        else:
+            kinds[event.reply_to_user_id or 0] = REPLY
+            kinds.setdefault(event.quote_of_user_id or 0, QUOTE)
+            for user in await self._named(event):
+                kinds.setdefault(user, MENTION)
+        return [
+            Wanted(int(kind not in URGENT), event.tweet_id, user, kind, event.user_id)
+            for user, kind in kinds.items()
+            if user not in (0, event.user_id)
+        ]
+
+    async def _named(self, event: TweetPosted) -> list[int]:
+        names = dict.fromkeys(m.username.casefold() for m in parse(event.text).mentions)
+        claims = [await self.reads.accounts.claim_of(name) for name in list(names)[:NAMES_MAX]]
+        return [c.user_id for c in claims if c is not None and c.event_id < event.tweet_id]
+
+    async def _one(self, one: Wanted) -> str:
+        """Decides about one, and sends it; says in a word what became of it."""
+        settings = await self.reads.notifications.settings(one.user_id)
+        if not is_on(settings.preferences, PUSH, one.kind):
+            return "off"
+        addresses = await self.reads.notifications.addresses(one.user_id, WEB_PUSH)
+        if not addresses:
+            return "nowhere"
+        message = await self._message(one)
+        if message is None:
+            return "hidden"
+        now_ms = int(self._clock())
+        most = PUSHES_PER_HOUR if one.kind in URGENT else PUSHES_PER_HOUR - RESERVED
+        if not await self._ledger.claim(one.user_id, message.id, now_ms):  # 4
+            return "repeated"
+        if await self._ledger.pushes(one.user_id, now_ms, most) >= most:
+            await self._ledger.end(one.user_id, message.id, now_ms, "limited")
+            return "limited"
+        await self._ledger.pushed(one.user_id, message.id, now_ms)
+        outcomes = [await self._push(one.user_id, address, message) for address in addresses]
+        state = Outcome.DELIVERED if Outcome.DELIVERED in outcomes else outcomes[0]
+        await self._ledger.end(one.user_id, message.id, now_ms, state.value)
+        return state.value
+
+    async def _push(self, user_id: int, address: Address, message: Message) -> Outcome:
+        outcome = await self._pushes.push(address, message)
+        for attempt in range(1, TRIES_MAX):
+            if outcome is not Outcome.LATER:
+                break
+            await asyncio.sleep(self._pause_seconds * 2 ** (attempt - 1))
+            outcome = await self._pushes.push(address, message)
+        if outcome is Outcome.GONE:
+            await self._ended(user_id, address)
+        return outcome
+
+    async def _message(self, one: Wanted) -> Message | None:
+        """Returns what is pushed; None where the recipient is not to see it."""
+        reads = self.reads
+        relations, tweets, people = await asyncio.gather(
+            reads.graph.relations_of(one.user_id),
+            reads.tweets.get([one.tweet_id]),
+            reads.accounts.get([one.user_id, one.actor_id]),
+        )
+        tweet = tweets.get(one.tweet_id)
+        if one.actor_id in relations.blocked | relations.muted or len(people) < 2 or tweet is None:
+            return None
+        if tweet.retweet_of_id:
+            originals = await reads.tweets.get([tweet.retweet_of_id])
+            tweet = originals.get(tweet.retweet_of_id)
+            if tweet is None or tweet.author_id != one.user_id:
+                return None
+        name = _NAMED.decode(people[one.actor_id].body + b"}").username
+        return Message(
+            id=f"{one.kind}:{one.tweet_id}",
+            title=sentence(one.kind, [name], 1),
+            body=_SAID.decode(tweet.body + b"}").text,
+            path=f"/api/tweets/{one.tweet_id}",
+            urgent=one.kind in URGENT,
+        )
