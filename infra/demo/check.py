@@ -10,6 +10,7 @@ import msgspec
 
 from events.slices import LogRecord
 from events.types import TweetDeleted, TweetPosted
+from gateway.queries.notifications import NAMES_MAX
 from infra.demo.convergence import Offsets
 from infra.demo.reading import HomeReader
 from infra.diff.explain import words
@@ -94,10 +95,10 @@ async def compare(
 
 
 class CountsOutcome(msgspec.Struct, frozen=True):
-    """What a comparison of counts found.
+    """What a comparison of counts, or of notifications, found.
 
     Attributes:
-        checked: Tweets compared.
+        checked: Tweets or users compared.
         differences: A line for each that differs.
     """
 
@@ -130,6 +131,33 @@ async def compare_counts(
         checked += 1
         if found != expected:
             lines.append(f"counts of tweet {tweet}: {expected} expected, {found} found")
+    return CountsOutcome(checked, lines)
+
+
+async def compare_told(oracle: Oracle, reader: HomeReader, users: Iterable[int]) -> CountsOutcome:
+    """Read every page of each user's notifications and compare: order, counts, names.
+
+    Raises:
+        ReadFailed: The gateway did not answer with pages.
+    """
+    from tests.oracle_notifications import NotificationsOracle  # noqa: PLC0415
+
+    right = NotificationsOracle(oracle)
+    lines: list[str] = []
+    checked = 0
+    for user in users:
+        expected = [(one.kind, one.at, one.acts, one.users[:NAMES_MAX]) for one in right.list(user)]
+        found = await reader.told(user)
+        checked += 1
+        if found != expected:
+            at = next(
+                (n for n, (x, y) in enumerate(zip(expected, found, strict=False)) if x != y),
+                min(len(expected), len(found)),
+            )
+            lines.append(
+                f"notifications of {user}: {len(expected)} expected, {len(found)} found; first "
+                f"other: {expected[at : at + 1]} expected, {found[at : at + 1]} found"
+            )
     return CountsOutcome(checked, lines)
 
 

@@ -50,6 +50,22 @@ class _Counted(msgspec.Struct):
     data: _Metrics
 
 
+class _Notice(msgspec.Struct):
+    type: str
+    latest_id: str
+    count: int
+    user_ids: list[str]
+
+
+class _Notices(msgspec.Struct):
+    data: list[_Notice]
+    meta: _Meta
+
+
+Told = tuple[str, int, int, list[int]]
+"""A notification: its type, its newest act, how many acts, and who is named."""
+
+
 class HomeReader:
     """A client with everybody's token.
 
@@ -64,6 +80,7 @@ class HomeReader:
         self._tokens = tokens
         self._page = msgspec.json.Decoder(_Page)
         self._counted = msgspec.json.Decoder(_Counted)
+        self._notices = msgspec.json.Decoder(_Notices)
         self._known: dict[int, str] = {}
         self.latencies_ms: deque[float] = deque(maxlen=SAMPLES)
         self.reads = 0
@@ -178,6 +195,25 @@ class HomeReader:
             if cursor is None:
                 return found
         raise ReadFailed(f"the search for {query!r} does not end after {PAGES_MAX} pages")
+
+    async def told(self, user: int) -> list[Told]:
+        """Every page of a user's notifications, in order.
+
+        Raises:
+            ReadFailed: See `page`; or the pages do not end.
+        """
+        found: list[Told] = []
+        params = {"count": "50"}
+        for _ in range(PAGES_MAX):
+            page = self._notices.decode(await self._get(user, "/api/notifications", params))
+            found += [
+                (one.type, int(one.latest_id), one.count, [int(name) for name in one.user_ids])
+                for one in page.data
+            ]
+            if page.meta.next_cursor is None:
+                return found
+            params["cursor"] = page.meta.next_cursor
+        raise ReadFailed(f"the notifications of {user} do not end after {PAGES_MAX} pages")
 
     async def _get(self, user: int, path: str, params: dict[str, str]) -> bytes:
         headers = {"Authorization": f"Bearer {self.token(user)}"}

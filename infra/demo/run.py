@@ -4,8 +4,9 @@ Steps
 1. A local stack, unless one runs; topics; a worker for each unit; a gateway.
 2. The population acts for so many seconds while clients read home timelines and search over HTTP.
 3. The producer stops; every unit reaches lag zero.
-4. The oracle is fed from the log; whole home timelines of sampled users, the counts of as many
-   sampled tweets, and as many searches, are read over HTTP and compared with the oracle's.
+4. The oracle is fed from the log; whole home timelines and notifications of sampled users, the
+   counts of as many sampled tweets, and as many searches, are read over HTTP and compared with
+   the oracle's.
 5. One projection is rebuilt from the log during traffic, compared and promoted.
 
 Keeps true: whatever happens, what was started here is stopped; a stack that ran before goes on.
@@ -27,7 +28,15 @@ from rich.console import Console
 
 from infra import compose, settings
 from infra.compose import Engines
-from infra.demo.check import CountsOutcome, Outcome, compare, compare_counts, explain, sample_tweets
+from infra.demo.check import (
+    CountsOutcome,
+    Outcome,
+    compare,
+    compare_counts,
+    compare_told,
+    explain,
+    sample_tweets,
+)
 from infra.demo.children import STACK_GRACE_S, GatewayProcess, Worker, start_stack
 from infra.demo.convergence import Lag, LogView, Offsets, feed, open_view
 from infra.demo.reading import HomeReader, ReadFailed
@@ -53,6 +62,10 @@ ASKED_SHOWN_MAX = 5
 MOST_FOLLOWED_CHECKED = 10
 DAY_S = 60.0  # a demo of the usual length shows a whole day
 DELIVERIES_METRIC = "murmur_deliveries_total"
+
+
+Checked = tuple[Outcome, CountsOutcome, SearchOutcome, CountsOutcome]
+"""What was found of home timelines, counts, searches and notifications."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,11 +182,11 @@ class Demo:
             try:
                 start = await self._stage.view.ends()
                 appender, seconds, drain_s = await self._simulate()
-                outcome, counts, searched = await self._check(appender, start)
+                checked = await self._check(appender, start)
                 rebuilt = await self._rebuild()
             finally:
                 await cancelled(drawing)
-        return self._summary(appender, seconds, drain_s, outcome, counts, searched, rebuilt)
+        return self._summary(appender, seconds, drain_s, checked, rebuilt)
 
     # --- 2. and 3. ---
 
@@ -275,9 +288,7 @@ class Demo:
 
     # --- 4. ---
 
-    async def _check(
-        self, appender: Appender, start: Offsets
-    ) -> tuple[Outcome, CountsOutcome, SearchOutcome]:
+    async def _check(self, appender: Appender, start: Offsets) -> Checked:
         from tests.oracle import Oracle  # noqa: PLC0415 - see infra.demo.convergence
 
         stage = self._stage
@@ -304,9 +315,11 @@ class Demo:
             names = [person.username for person in appender.simulation.people]
             asked = sample_queries(oracle, names, Random(self._options.seed), self._options.check)
             searched = await compare_searches(oracle, stage.reader, users[0], asked)
+            self.numbers.phase = "comparing notifications with the oracle's"
+            told = await compare_told(oracle, stage.reader, sample)
         self.differences = await explain(stage.view, start, end, outcome.differences)
-        self.differences += counts.differences + searched.differences
-        return outcome, counts, searched
+        self.differences += counts.differences + searched.differences + told.differences
+        return outcome, counts, searched, told
 
     # --- 5. ---
 
@@ -321,12 +334,10 @@ class Demo:
         appender: Appender,
         seconds: float,
         drain_s: float,
-        outcome: Outcome,
-        counts: CountsOutcome,
-        searched: SearchOutcome,
+        checked: Checked,
         rebuilt: Rebuilt,
     ) -> Summary:
-        numbers = self.numbers
+        numbers, (outcome, counts, searched, told) = self.numbers, checked
         return Summary(
             events=appender.appended,
             deliveries=numbers.deliveries,
@@ -340,6 +351,8 @@ class Demo:
             searches_checked=searched.checked,
             searches_different=len(searched.differences),
             searched_tweets=searched.found,
+            notifications_checked=told.checked,
+            notifications_different=len(told.differences),
             events_per_second=round(appender.appended / seconds, 1),
             deliveries_per_second=round(numbers.deliveries / seconds, 1),
             seconds_to_lag_zero=round(drain_s, 3),

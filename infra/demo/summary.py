@@ -26,6 +26,9 @@ class Summary(msgspec.Struct, kw_only=True):
         searches_checked: Searches read over HTTP, all pages, and compared with the oracle.
         searches_different: How many of them differ.
         searched_tweets: Tweets that the compared searches find, by the oracle.
+        notifications_checked: Users whose notifications were read over HTTP, all pages, and
+            compared with the oracle.
+        notifications_different: How many of them differ.
         events_per_second: ``events`` by ``seconds``.
         deliveries_per_second: ``deliveries`` by ``seconds``.
         seconds_to_lag_zero: From the last event until every unit had applied it.
@@ -53,6 +56,8 @@ class Summary(msgspec.Struct, kw_only=True):
     searches_checked: int
     searches_different: int
     searched_tweets: int
+    notifications_checked: int
+    notifications_different: int
     events_per_second: float
     deliveries_per_second: float
     seconds_to_lag_zero: float
@@ -70,8 +75,11 @@ class Summary(msgspec.Struct, kw_only=True):
     @property
     def is_different(self) -> bool:
         """Whether anything that was compared differs."""
-        compared = (self.timelines_different, self.counts_different, self.searches_different)
-        return any(compared) or bool(self.rebuilt.keys_different)
+        compared = (
+            *(self.timelines_different, self.counts_different, self.searches_different),
+            *(self.notifications_different, self.rebuilt.keys_different),
+        )
+        return any(compared)
 
     def write(self, path: Path) -> None:
         """Write it as one JSON object."""
@@ -107,5 +115,10 @@ class Summary(msgspec.Struct, kw_only=True):
             counts,
             f"{searched} ({self.searched_tweets:,} tweets found, every page; "
             f"{self.searches:,} searches meanwhile: p50 {s50:.1f} ms, p99 {s99:.1f} ms)",
+            f"notifications of {self.notifications_different} of {self.notifications_checked} "
+            f"users DIFFER"
+            if self.notifications_different
+            else f"notifications of all {self.notifications_checked} users looked at equal the "
+            f"oracle's, their order, counts and names",
             self.rebuilt.words(),
         ]

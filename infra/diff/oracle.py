@@ -32,6 +32,7 @@ from infra.diff.sides import GenerationSide, keys_of
 from infra.diff.views import Kind
 from projections import fragments
 from projections.engagement.layout import KINDS
+from projections.notifications.layout import ADDRESSED
 from projections.notifications.unit import addressees
 from projections.search.layout import document
 from projections.text.entities import parse
@@ -267,7 +268,7 @@ def _inbox(oracle: Oracle, addressee: int) -> Any:
             and addressee in addressees(oracle._posted[tweet_id])
         ],
         "groups": {
-            f"{kind} {subject}": {"count": len(acts), "acts": [[a.at, a.user_id] for a in acts]}
+            f"{kind} {subject}": {"count": len(acts), "acts": [[*act, subject] for act in acts]}
             for (kind, subject), acts in newest_first
         },
     }
@@ -275,7 +276,11 @@ def _inbox(oracle: Oracle, addressee: int) -> Any:
 
 def _settings(oracle: Oracle, user: int) -> Any:
     said = oracle.notifications
-    return {"read_up_to": said.read[user], "preferences": dict(said.preferences[user])}
+    return {
+        "read_up_to": said.read[user],
+        "preferences": dict(said.preferences[user]),
+        "reached": {how: [list(one) for one in said.addressed(user, how)] for how in ADDRESSED},
+    }
 
 
 def _user(oracle: Oracle, user: int) -> Any:

@@ -23,7 +23,7 @@ from infra.diff.keys import Table
 from projections.accounts.layout import UserFragment
 from projections.base import RetryableError
 from projections.listing import NEWEST, Page
-from projections.notifications.layout import Group, of_name
+from projections.notifications.layout import ADDRESSED, Group, of_name
 from projections.notifications.read import NotificationsReader
 from projections.search.program import Place, Words
 from projections.timelines.read import TimelinesReader
@@ -83,7 +83,10 @@ KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
     ),
     "notifications": (
         _kind("inbox", "inbox_spans:addressee"),
-        _kind("settings", "notices_read:user_id", "notice_preferences:user_id"),
+        _kind(
+            "settings", "notices_read:user_id", "notice_preferences:user_id",
+            "notice_addresses:user_id",
+        ),
     ),
     "search": (
         _kind("term", "rare_postings:term"),
@@ -271,7 +274,13 @@ def _notifications(on: Engines, beside: Engines) -> dict[str, Read]:
         }
 
     async def settings(user: int) -> Any:
-        return msgspec.structs.asdict(await reader.settings(user))
+        reached = {
+            channel: [
+                list(msgspec.structs.astuple(a)) for a in await reader.addresses(user, channel)
+            ]
+            for channel in ADDRESSED
+        }
+        return {**msgspec.structs.asdict(await reader.settings(user)), "reached": reached}
 
     return {"inbox": inbox, "settings": settings}
 
@@ -317,7 +326,7 @@ async def _acts(reader: NotificationsReader, group: Group) -> list[list[int]]:
     below = NEWEST
     while below and len(found) < ENTRIES_MAX:
         acts, below = await reader.acts(group, below, PAGE)
-        found += [[act.at, act.user_id] for act in acts]
+        found += [[act.at, act.user_id, group.subject] for act in acts]
     return found
 
 

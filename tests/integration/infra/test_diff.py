@@ -12,12 +12,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from events.types import ListCreated, ListMemberAdded, TweetBookmarked
+from events.types import (
+    DeliveryAddressAdded,
+    ListCreated,
+    ListMemberAdded,
+    NotificationsRead,
+    PreferencesChanged,
+    TweetBookmarked,
+)
+from infra import compose
 from infra.diff.compare import Report, compare
 from infra.diff.oracle import compare_with_oracle
 from infra.diff.views import KINDS_OF_UNIT
 from infra.settings import Settings
 from projections.engagement.layout import COUNTS
+from projections.listing import NEWEST
+from projections.notifications.layout import LIKE, Group
 from projections.search.layout import by_author
 from projections.search.unit import index_key
 from tests.integration.infra.generations import Fed, Town, town
@@ -29,7 +39,11 @@ WAIT_S = 30.0
 PLANTED_AT = 1 << 49
 """Above every timestamp that the log gives but an erasure's."""
 
-BESIDE = {"timelines": ("accounts", "tweets", "engagement"), "search": ("tweets",)}
+BESIDE = {
+    "timelines": ("accounts", "tweets", "engagement"),
+    "search": ("tweets",),
+    "notifications": ("tweets",),
+}
 """Units that are read beside a unit."""
 
 SHOWN = 1000
@@ -54,6 +68,10 @@ async def here(stack: Settings) -> AsyncIterator[Town]:
         await made.append(ListCreated, list_id=LIST, user_id=owner, **named)
         await made.append(ListMemberAdded, list_id=LIST, user_id=owner, member_id=member)
         await made.append(TweetBookmarked, user_id=member, tweet_id=NOBODY)
+        await made.append(NotificationsRead, user_id=member, up_to_id=NOBODY)
+        await made.append(PreferencesChanged, user_id=owner, preferences={"push.reply": False})
+        where = {"channel": "email", "address": "member@example.com"}
+        await made.append(DeliveryAddressAdded, user_id=member, **where)
         yield made
 
 
@@ -304,6 +322,27 @@ async def _in_search(b: Fed) -> Planted:
     return {("term", by_author(author)): ("tweets", True)}
 
 
+async def _in_notifications(b: Fed) -> Planted:
+    """The name of somebody who likes a tweet is lost, and nobody is said to have read."""
+    store, reader = b.on.store_of(b.unit.name), compose.notifications_reader(b.on)
+    rows = await store.execute("SELECT DISTINCT act_group FROM {acts_told}")
+    for (name,) in rows:
+        group = Group.named(name)
+        acts, _ = await reader.acts(group, NEWEST, 10)
+        if group.kind == LIKE and acts:
+            break
+    await store.execute(
+        "DELETE FROM {acts_told} USING TIMESTAMP ? "
+        "WHERE act_group = ? AND act_id = ? AND actor = ?",
+        (PLANTED_AT, name, acts[0].at, acts[0].user_id),
+    )
+    await store.execute("INSERT INTO {notices_read} (user_id, up_to_id) VALUES (7, 7)")
+    return {
+        ("inbox", str(group.user_id)): (f"groups.like {group.subject}.acts[", True),
+        ("settings", str(NOBODY)): ("read_up_to", False),
+    }
+
+
 PLANTS: dict[str, Callable[[Fed], Awaitable[Planted]]] = {
     "accounts": _in_accounts,
     "tweets": _in_tweets,
@@ -311,4 +350,5 @@ PLANTS: dict[str, Callable[[Fed], Awaitable[Planted]]] = {
     "engagement": _in_engagement,
     "collections": _in_collections,
     "search": _in_search,
+    "notifications": _in_notifications,
 }

@@ -238,6 +238,8 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
         timelines_different=1,
         tweets_compared=50,
         counts_checked=4,
+        notifications_checked=3,
+        notifications_different=1,
         counts_different=2,
         searches_checked=6,
         searches_different=1,
@@ -267,11 +269,13 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "demo.json").read_text())
     wanted = {"events", "deliveries", "seconds", "lag", "timelines_checked", "timelines_different"}
     wanted |= {"counts_checked", "counts_different"}
+    wanted |= {"notifications_checked", "notifications_different"}
     assert wanted <= written.keys()
     assert any("1 of 5 home timelines DIFFER" in line for line in summary.words())
     assert any("2 of 4 tweets' counts DIFFER" in line for line in summary.words())
     assert any("1 of 6 searches DIFFER" in line for line in summary.words())
     assert summary.is_different
+    assert any("notifications of 1 of 3 users DIFFER" in line for line in summary.words())
     assert any("3 of 8 keys DIFFER, not promoted" in line for line in summary.words())
 
 
