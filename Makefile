@@ -13,6 +13,9 @@ RUNS ?=
 LANES := -n 3 --dist loadfile --no-loadscope-reorder
 SEED ?=
 
+# Pure Python that is published as source only; nothing else is built here.
+SOURCES := http-ece
+
 # The first of these that is new enough and can make virtual environments.
 CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -35,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml
 	[ -x $(BIN)/python ] || $$python -m venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-	  --only-binary :all: -r requirements.lock
+	  --only-binary :all: --no-binary $(SOURCES) -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --no-build-isolation -e .
 	@touch $@
