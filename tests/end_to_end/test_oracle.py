@@ -15,10 +15,12 @@ import msgspec
 import pytest
 
 from gateway.answers import User, UserAnswer, UserPage
+from gateway.notification_answers import NotificationPage
 from infra import compose
 from infra.demo.convergence import feed, open_view
 from tests.end_to_end.town import Person, Town
 from tests.oracle import Oracle
+from tests.oracle_notifications import NotificationsOracle
 
 PEOPLE = 8
 ACTS = 250
@@ -96,6 +98,7 @@ async def test_everything_that_is_read_is_what_the_oracle_says_of_the_log(here: 
     everything = [position for person in people for position in person.written]
     for person in people:
         await person.until_applied(everything)
+        await person.until_applied(everything, "/api/notifications")
     oracle = await _oracle(here)
     for person in people:
         await _compare(person, people, oracle)
@@ -120,6 +123,7 @@ async def _compare(person: Person, people: list[Person], oracle: Oracle) -> None
         assert found == oracle.user_timeline(user, replies=replies)
     assert await _listed(person, "followers") == oracle.followers(user)
     assert await _listed(person, "following") == oracle.following(user)
+    await _told(person, oracle)
     for other in people:
         response = await person.send("GET", f"/api/users/{other.id}")
         profile = msgspec.json.decode(response.content, type=UserAnswer).data
@@ -129,6 +133,17 @@ async def _compare(person: Person, people: list[Person], oracle: Oracle) -> None
     for tweet_id in oracle._posted:
         response = await person.send("GET", f"/api/tweets/{tweet_id}")
         assert (response.status_code == 200) == (oracle.tweet(tweet_id) is not None)
+
+
+async def _told(person: Person, oracle: Oracle) -> None:
+    response = await person.send("GET", "/api/notifications?count=100")
+    page = msgspec.json.decode(response.content, type=NotificationPage)
+    expected = [
+        (one.kind, one.at, one.acts, [str(name) for name in one.users[:3]])
+        for one in NotificationsOracle(oracle).list(int(person.id))[:100]
+    ]
+    found = [(one.type, int(one.latest_id), one.count, one.user_ids) for one in page.data]
+    assert found == expected
 
 
 async def _listed(person: Person, what: str) -> list[int]:

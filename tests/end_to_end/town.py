@@ -75,8 +75,8 @@ class Person:
         retweet_id: str = found["data"]["id"]
         return retweet_id
 
-    async def until_applied(self, positions: list[str]) -> None:
-        """Waits until every unit that serves timelines has applied these positions."""
+    async def until_applied(self, positions: list[str], path: str = "/api/timeline/home") -> None:
+        """Waits until every unit that serves timelines, or a path, has applied these positions."""
         highest: dict[str, int] = {}
         for position in positions:
             source, _, offset = position.partition("@")
@@ -84,7 +84,7 @@ class Person:
         ordered = [f"{source}@{offset}" for source, offset in highest.items()]
         for at in range(0, len(ordered), 8):
             headers = {"x-wait-for": ",".join(ordered[at : at + 8])}
-            response = await self.send("GET", "/api/timeline/home", headers=headers)
+            response = await self.send("GET", path, headers=headers)
             assert response.status_code == 200, response.text
 
     async def home(self, count: int = 20, after: Person | None = None) -> list[str]:
