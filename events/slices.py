@@ -23,12 +23,14 @@ class LogRecord(NamedTuple):
         partition: Partition number.
         offset: Kafka offset.
         event: The decoded event.
+        appended_at: LogAppendTime, milliseconds since the Unix epoch; 0 where it says nothing.
     """
 
     topic: str
     partition: int
     offset: int
     event: Event
+    appended_at: int = 0
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

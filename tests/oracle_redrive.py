@@ -53,5 +53,5 @@ def meant(
         if isinstance(one, RedriveRequested):
             event = originals.get(place) if one.payload is None else decode(one.payload)
             if event is not None:
-                found.append(LogRecord(*place, event))
+                found.append(LogRecord(*place, event, one.occurred_at))
     return sorted(found, key=lambda one: (one.topic, one.partition, one.offset))

@@ -24,12 +24,12 @@ from collections.abc import Callable, Iterable
 
 from events.snowflake import time_of
 from events.types import Event, ProfileChanged, TweetDeleted, TweetPosted, UserRegistered
-from projections.search.analysis.languages import language_of
 from projections.search.analysis.terms import Asked, asked, indexed
-from projections.search.analysis.tokens import fold, tokens
+from projections.search.analysis.tokens import tokens
 from projections.search.query import tree
 from projections.search.query.tree import Node
 from projections.text import entities
+from projections.text.folding import fold, language_of
 from tests.oracle import Oracle
 from tests.oracle_log import LogFed, LogRecord
 

@@ -147,7 +147,8 @@ class LogView:
             except errors.PoisonError:
                 continue
             if type(event) in EVENT_TYPES_OF_TOPIC[place[0]]:
-                found.append(LogRecord(*place, message.offset() or 0, event))
+                at_ms = message.timestamp()[1]
+                found.append(LogRecord(*place, message.offset() or 0, event, at_ms))
         return found
 
     def _at(self, place: tuple[str, int], offset: int) -> TopicPartition:

@@ -35,9 +35,9 @@ import msgspec
 
 from events.types import TweetPosted
 from projections.functions import Library
-from projections.search.analysis.languages import language_of
 from projections.search.analysis.terms import Term, indexed
 from projections.text import entities
+from projections.text.folding import language_of
 
 TABLES = {
     "documents": """

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from events.types import Event, ProfileChanged, UserRegistered
-from projections.search.analysis.tokens import fold, tokens
+from projections.search.analysis.tokens import tokens
 from projections.store import Store
+from projections.text.folding import fold
 
 TABLES = {
     "people": """

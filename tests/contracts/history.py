@@ -26,12 +26,12 @@ class LogBuilder:
         self._next: dict[tuple[str, int], int] = defaultdict(int)
         self.records: list[LogRecord] = []
 
-    def append(self, topic: str, partition: int, event: Event) -> None:
+    def append(self, topic: str, partition: int, event: Event, appended_at: int = 0) -> None:
         """Appends an event; ``partition`` counts from 0 within the history."""
         source = (topic, self._first + partition)
         offset = self._next[source] + (self._rng.randrange(3) if self._rng.random() < 0.1 else 0)
         self._next[source] = offset + 1
-        self.records.append(LogRecord(*source, offset, event))
+        self.records.append(LogRecord(*source, offset, event, appended_at))
 
 
 def slices(history: list[LogRecord], rng: Random, longest: int) -> list[Slice]:
@@ -65,7 +65,7 @@ def redriven(history: list[LogRecord], rng: Random) -> list[Slice]:
     partition, mixed = randbits(30), list(pieces)
     for offset, (place, letter) in enumerate(zip(at, letters, strict=True)):
         origin = Origin(letter.topic, letter.partition)
-        back = [Record(letter.offset, 0, letter.event)]
+        back = [Record(letter.offset, letter.appended_at, letter.event)]
         piece = Slice("redrive", partition, TOPIC_ID, offset, offset + 1, back, origin)
         mixed.insert(place + offset, piece)
     return mixed
@@ -80,7 +80,7 @@ def _cut(
         part, records = records[: rng.randint(1, longest)], records[:]
         records = records[len(part) :]
         end = part[-1].offset + 1
-        covered = [Record(record.offset, 0, record.event) for record in part]
+        covered = [Record(one.offset, one.appended_at, one.event) for one in part]
         found.append(Slice(*source, TOPIC_ID, start, end, covered))
         start = end
     return found

@@ -26,6 +26,7 @@ from tests.contracts.history import TOPIC_ID, LogBuilder, redriven, slices
 from tests.contracts.notifications_case import NotificationsCase
 from tests.contracts.search_case import SearchCase
 from tests.contracts.timelines_case import TimelinesCase
+from tests.contracts.trends_case import TrendsCase
 from tests.contracts.tweets_case import TweetsCase
 from tests.oracle import LogRecord
 
@@ -38,6 +39,7 @@ CASES: tuple[UnitCase, ...] = (
     CollectionsCase(),
     SearchCase(),
     NotificationsCase(),
+    TrendsCase(),
 )
 SEEDS = (1, 2, 3)
 LOOKS = 4

@@ -2,8 +2,8 @@
 
 ::
 
-    SELECT column | WRITETIME(column) | COUNT(*), … FROM t [WHERE …] [ORDER BY column [ASC | DESC]]
-        [PER PARTITION LIMIT n] [LIMIT n] [ALLOW FILTERING]
+    SELECT [DISTINCT] column | WRITETIME(column) | COUNT(*), … FROM t [WHERE …]
+        [ORDER BY column [ASC | DESC]] [PER PARTITION LIMIT n] [LIMIT n] [ALLOW FILTERING]
     INSERT INTO t (…) VALUES (…) [IF NOT EXISTS] [USING TIMESTAMP n [AND TTL n]]
     UPDATE t [USING TIMESTAMP n [AND TTL n]] SET column = value, … WHERE … [IF …]
     DELETE FROM t [USING TIMESTAMP n] WHERE … [IF …]
@@ -36,7 +36,10 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 class Select(msgspec.Struct, frozen=True):
-    """A read; ``wanted`` has pairs of a function (none, ``writetime``, ``count``) and a column."""
+    """A read; ``wanted`` has pairs of a function (none, ``writetime``, ``count``) and a column.
+
+    A distinct one is of columns of the partition key.
+    """
 
     table: str
     wanted: list[tuple[str, str]]
@@ -44,6 +47,7 @@ class Select(msgspec.Struct, frozen=True):
     descending: bool | None
     per_partition: Term | None
     limit: Term | None
+    distinct: bool
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -193,6 +197,7 @@ class _Parser:
     # --- statements ---
 
     def _select(self) -> Select:
+        distinct = self._take("DISTINCT")
         wanted = [self._wanted()]
         while self._take(","):
             wanted.append(self._wanted())
@@ -208,7 +213,7 @@ class _Parser:
         per_partition = self._term() if self._take("PER", "PARTITION", "LIMIT") else None
         limit = self._term() if self._take("LIMIT") else None
         self._take("ALLOW", "FILTERING")
-        return Select(table, wanted, where, descending, per_partition, limit)
+        return Select(table, wanted, where, descending, per_partition, limit, distinct)
 
     def _wanted(self) -> tuple[str, str]:
         name = self._next()

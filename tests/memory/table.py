@@ -150,7 +150,7 @@ class Table:
                     continue
                 found.append(self._answer(query, partition, clustering, stored))
                 number += 1
-                if number == per_partition or len(found) == limit:
+                if query.distinct or number == per_partition or len(found) == limit:
                     break
             if len(found) == limit:
                 break

@@ -120,12 +120,12 @@ class MemoryLog:
 
     def take(self, record: LogRecord, *, garbled: bool = False) -> None:
         """Takes in a record where it stands."""
-        topic, partition, offset, event = record
+        topic, partition, offset, event, appended_at = record
         value = self.shelf.encode(event, garbled=garbled)
         if garbled:
             self.garbled[Place(topic, partition, offset)] = event
         self._records[topic, partition].append(
-            ConsumerRecord(topic, partition, offset, 0, 1, None, value, None, 0, 0, ())
+            ConsumerRecord(topic, partition, offset, appended_at, 1, None, value, None, 0, 0, ())
         )
         self._ends[topic, partition] = offset + 1
 
@@ -147,7 +147,7 @@ class MemoryLog:
     def records(self, topic: str) -> list[LogRecord]:
         """Returns every record of a topic that can be read, partition by partition."""
         return [
-            LogRecord(*source, record.offset, self.shelf.decode(record.value))
+            LogRecord(*source, record.offset, self.shelf.decode(record.value), record.timestamp)
             for source in self.sources(frozenset({topic}))
             for record in self._records[source]
             if Place(*source, record.offset) not in self.garbled

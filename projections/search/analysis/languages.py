@@ -4,8 +4,7 @@ A word of a tweet is indexed by its stem in the language of the tweet. Who searc
 language, so a word is looked for by its stems in every language of its script: few are different
 (``running``: ``run`` and ``running``).
 
-Stemmers: Snowball's, by PyStemmer (decision 0160). Stop words: Snowball's lists, frozen in
-``stop_words.txt``.
+Stemmers: Snowball's, by PyStemmer (decision 0160). Stop words: :mod:`projections.text.folding`.
 
 Bounded by: the languages listed here; PyStemmer remembers 10,000 words a language.
 """
@@ -13,7 +12,6 @@ Bounded by: the languages listed here; PyStemmer remembers 10,000 words a langua
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from pathlib import Path
 
 import regex
 from Stemmer import Stemmer
@@ -54,17 +52,10 @@ _OF_SCRIPT = {
     "Tamil": ["ta"],
 }
 _SCRIPT = regex.compile("|".join(rf"(?P<{script}>\p{{{script}}})" for script in _OF_SCRIPT))
-_ALIASES = {"in": "id", "nb": "no", "nn": "no"}
 WORDS_REMEMBERED_MAX = 50_000
 
 LANGUAGES = tuple(_ALGORITHMS)
 """Languages whose words are stemmed; in others a word is its own stem."""
-
-
-def language_of(tag: str | None) -> str:
-    """Returns the language that a BCP 47 tag names, in lower case; ``und`` for none."""
-    primary = (tag or "und").partition("-")[0].lower()
-    return _ALIASES.get(primary, primary)
 
 
 def stem(word: str, language: str) -> str:
@@ -77,22 +68,11 @@ def stem(word: str, language: str) -> str:
     return _stemmer(language).stemWord(word) or word
 
 
-def is_stop_word(word: str, language: str) -> bool:
-    """Says whether a folded word says nothing by itself in a language."""
-    return word in _stop_words().get(language, ())
-
-
 @lru_cache(WORDS_REMEMBERED_MAX)
 def stems(word: str) -> tuple[str, ...]:
     """Returns the stems of a folded word in all languages, the word itself first."""
     found = (stem(word, language) for language in _languages_of(word))
     return tuple(dict.fromkeys((word, *found)))
-
-
-@lru_cache(WORDS_REMEMBERED_MAX)
-def stop_languages(word: str) -> tuple[str, ...]:
-    """Returns the languages in which a folded word is a stop word."""
-    return tuple(language for language, words in _stop_words().items() if word in words)
 
 
 @lru_cache(WORDS_REMEMBERED_MAX)
@@ -104,10 +84,3 @@ def _languages_of(word: str) -> list[str]:
 @cache
 def _stemmer(language: str) -> Stemmer:
     return Stemmer(_ALGORITHMS[language])
-
-
-@cache
-def _stop_words() -> dict[str, frozenset[str]]:
-    text = Path(__file__).with_name("stop_words.txt").read_text(encoding="utf-8")
-    lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    return {language: frozenset(words) for language, *words in lines}

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from projections.search.analysis import languages
 from projections.search.analysis.tokens import Kind, Token, tokens
+from projections.text import folding
 from projections.text.entities import Entities
 
 TERM_CHARACTERS_MAX = 64
@@ -48,12 +49,12 @@ def indexed(text: str, lang: str | None, found: Entities | None = None) -> list[
         lang: Its language, as ``TweetPosted.lang`` has it.
         found: Its entities, where they are known already.
     """
-    language = languages.language_of(lang)
+    language = folding.language_of(lang)
     made = tokens(text, found)
     return [
         Term(_term(token, language), token.place)
         for token in made
-        if token.kind is Kind.EXACT or not languages.is_stop_word(token.text, language)
+        if token.kind is Kind.EXACT or not folding.is_stop_word(token.text, language)
     ]
 
 
@@ -77,11 +78,11 @@ def _asked(token: Token, language: str | None) -> Asked:
     if token.kind is Kind.EXACT:
         return Asked(token.place, (token.text[:TERM_CHARACTERS_MAX],), ())
     if language is not None:
-        spoken = languages.language_of(language)
-        stop = (spoken,) if languages.is_stop_word(token.text, spoken) else ()
+        spoken = folding.language_of(language)
+        stop = (spoken,) if folding.is_stop_word(token.text, spoken) else ()
         return Asked(token.place, (_term(token, spoken),), stop)
     terms = dict.fromkeys(stem[:TERM_CHARACTERS_MAX] for stem in languages.stems(token.text))
-    return Asked(token.place, tuple(terms), languages.stop_languages(token.text))
+    return Asked(token.place, tuple(terms), folding.stop_languages(token.text))
 
 
 def _term(token: Token, language: str) -> str:

@@ -16,7 +16,6 @@ Bounded by: ``TOKENS_MAX`` tokens; the time is linear in the text.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
@@ -25,6 +24,7 @@ import regex
 from icu4py.breakers import WordBreaker
 
 from projections.text import entities
+from projections.text.folding import fold
 
 TOKENS_MAX = 255
 """Places of one text; a tweet has 280 code points, so only one without words has more."""
@@ -58,13 +58,6 @@ class Token(NamedTuple):
     kind: Kind
     text: str
     place: int
-
-
-def fold(text: str) -> str:
-    """Returns the text as it is compared: NFKC, then case folding."""
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def tokens(text: str, found: entities.Entities | None = None) -> list[Token]:

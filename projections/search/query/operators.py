@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from events.snowflake import EPOCH_MS, TIME_SHIFT
-from projections.search.analysis.languages import language_of
 from projections.search.query import tree
 from projections.search.query.errors import QueryError, shown
 from projections.search.query.tree import Node
+from projections.text.folding import language_of
 
 ID_MAX = 2**63 - 1
 COUNT_MAX = 2**31 - 1

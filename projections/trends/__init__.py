@@ -1,0 +1,1 @@
+"""Trends: what many people begin to talk about, by place and by minute."""
