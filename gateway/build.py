@@ -42,6 +42,7 @@ from gateway.queries.notifications import NotificationQueries
 from gateway.queries.people import PeopleQueries
 from gateway.queries.search import SearchQueries
 from gateway.queries.timeline import TimelineQueries
+from gateway.queries.trends import TrendQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routes import Handlers, table
@@ -60,6 +61,7 @@ from gateway.services import (
     People,
     Search,
     Threads,
+    Trends,
     Tweets,
 )
 from gateway.waits import UnitReads, Waits
@@ -83,6 +85,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         search: Finds tweets.
         people: Finds users.
         notifications: Reads inboxes.
+        trends: Reads trends.
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
@@ -113,6 +116,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     search: Search
     people: People
     notifications: Notifications
+    trends: Trends
     openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
@@ -187,6 +191,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
             NotificationQueries(services.notifications, services.tweets, accounts, graph, cursors),
             NotificationCommands(services.notifications, checks, minter, appender),
         ),
+        trends=TrendQueries(services.trends, graph, services.levels),
         health=health,
         letters=LetterHandlers(services.letters) if services.letters is not None else None,
     )

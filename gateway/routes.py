@@ -40,11 +40,13 @@ from gateway.queries.engagement import EngagementQueries
 from gateway.queries.graph import GraphQueries
 from gateway.queries.mentions import MentionQueries
 from gateway.queries.timeline import TimelineQueries
+from gateway.queries.trends import TrendQueries
 from gateway.queries.tweets import TweetQueries
 from gateway.queries.users import UserQueries
 from gateway.routing import PAGE, Access, Parameter, Route
 from gateway.search_routes import SearchHandlers, search_routes
 from gateway.talk_routes import talk
+from gateway.trend_routes import trend_routes
 
 ACCOUNTS, TWEETS, TIMELINES, ENGAGEMENT = "accounts", "tweets", "timelines", "engagement"
 COUNTED = (ACCOUNTS, TWEETS, ENGAGEMENT)
@@ -87,6 +89,7 @@ class Handlers(NamedTuple):
     collections: CollectionHandlers
     search: SearchHandlers
     notifications: NotificationHandlers
+    trends: TrendQueries
     health: Health
     letters: LetterHandlers | None = None
 
@@ -103,6 +106,7 @@ def table(handlers: Handlers, version: str) -> list[Route]:
         *collection_routes(handlers.collections),
         *search_routes(handlers.search),
         *notification_routes(handlers.notifications),
+        *trend_routes(handlers.trends),
     ]
     operators = _operators(handlers.health)
     if handlers.letters is not None:

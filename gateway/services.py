@@ -21,6 +21,7 @@ from projections.search.program import Program
 from projections.search.read import Counted, Results
 from projections.timelines.authors import NEWEST, Merge
 from projections.timelines.layout import Relations
+from projections.trends.read import Found, Own
 from projections.tweets.layout import TweetFragment
 from projections.tweets.mentions import Addressee, Candidates
 
@@ -176,6 +177,18 @@ class Notifications(Protocol):
 
     async def settings(self, user_id: int) -> Settings:
         """Returns how far a user read, and what he wants to be told."""
+        ...
+
+
+class Trends(Protocol):
+    """What trends; ``projections.trends.read``."""
+
+    async def newest(self, woeid: int) -> Found:
+        """Returns what trends in a place."""
+        ...
+
+    async def own(self, following: Sequence[int]) -> list[Own]:
+        """Returns what some of these people used in the last hour."""
         ...
 
 

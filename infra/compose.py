@@ -23,6 +23,7 @@ from events.log import Log
 from events.producer import ProducerSettings, RecordProducer
 from events.registry import Registry
 from events.snowflake import SnowflakeMinter
+from infra import trending
 from infra.fan_out import KafkaChunks, LogEnds
 from infra.settings import Settings
 from projections import store as store_module
@@ -56,6 +57,8 @@ from projections.timelines.keeper import Keeper, KeeperSettings
 from projections.timelines.read import TimelinesReader
 from projections.timelines.unit import NAME as TIMELINES
 from projections.timelines.unit import Timelines
+from projections.trends.unit import NAME as TRENDS
+from projections.trends.unit import RECORDS_MAX as TREND_RECORDS_MAX
 from projections.tweets.mentions import MentionsReader
 from projections.tweets.read import TweetsReader
 from projections.tweets.unit import NAME as TWEETS
@@ -325,6 +328,7 @@ UNITS: dict[str, Callable[[Engines], StoredUnit]] = {
     COLLECTIONS: _collections,
     SEARCH: _search,
     NOTIFICATIONS: _notifications,
+    TRENDS: trending.unit,
 }
 """The units there are, by name."""
 
@@ -332,6 +336,7 @@ SLICE_RECORDS_MAX = {
     ENGAGEMENT: RECORDS_MAX,
     FAN_OUT: SLICE_CHUNKS_MAX,
     SEARCH: SEARCH_RECORDS_MAX,
+    TRENDS: TREND_RECORDS_MAX,
 }
 """Records in one slice, of units that want others than the usual number."""
 

@@ -39,7 +39,7 @@ from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from gateway.server import Server
-from infra import compose, degrading, levels
+from infra import compose, degrading, levels, trending
 from infra.compose import Engines
 from infra.following import Following, ended
 from infra.guarded import Guarded, guarded
@@ -195,6 +195,7 @@ class Composition:
                 search=compose.search_reader(on),
                 people=compose.people_reader(on),
                 notifications=compose.notifications_reader(on),
+                trends=trending.reader(on),
                 openings=self.openings,
                 units=units,
                 tokens=self._tokens,

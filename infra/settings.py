@@ -24,6 +24,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -173,6 +174,29 @@ class Settings(BaseSettings):
     )
     search_window_hours: PositiveInt = Field(
         168, description="Hours after which a segment is dropped, by the newest tweet in its shard"
+    )
+
+    trend_slot_s: PositiveFloat = Field(
+        30.0,
+        description="Seconds between two looks at trends, which look back on ten times that; never "
+        "changed within a generation",
+    )
+    trend_late_s: PositiveFloat = Field(
+        30.0, description="A tweet that comes later to the log counts nothing; trends wait for it"
+    )
+    trend_score_min: PositiveFloat = Field(
+        3.0, description="How many times above the ordinary something must be to trend"
+    )
+    trend_volume_min: PositiveInt = Field(
+        500, description="People who must talk of it worldwide, in ten slots"
+    )
+    trend_place_volume_min: PositiveInt = Field(200, description="And in a country or city")
+    trend_young_hours: NonNegativeFloat = Field(
+        24.0, description="Accounts younger than this count a quarter of a person"
+    )
+    trend_never: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(
+        ["love", "good morning", "good night", "happy birthday", "thank you", "nowplaying"],
+        description="What never trends, without signs: evergreens and spam",
     )
 
     # Processes.

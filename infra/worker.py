@@ -12,7 +12,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from functools import partial
+from typing import Any
 
 import uvloop
 from prometheus_client import REGISTRY
@@ -20,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from events.errors import EventsError
-from infra import compose, generations, settings
+from infra import compose, generations, settings, trending
 from infra.compose import Engines
 from infra.levels import obeyed
 from infra.replay.bounded import bounded
@@ -28,6 +30,7 @@ from projections.base import RetryableError, Unit
 from projections.generations import GenerationError
 from projections.timelines.fan_out import FanOut
 from projections.timelines.unit import Timelines
+from projections.trends.unit import Trends
 from streams.errors import OperatorNeeded, Restart
 from streams.settings import WorkerSettings
 from streams.worker import run_worker
@@ -103,13 +106,15 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
     )
     decoder = compose.reader_codec(on)
     collect_seldom()
+    if isinstance(unit, Trends):
+        return await _while_leading(on, unit, run_worker(worker, unit, decoder, stop))
     if not isinstance(unit, FanOut):
         return await run_worker(worker, unit, decoder, stop)
     # What is long anyway gives way to what is short where they share a machine.
     os.nice(BACKGROUND_NICENESS)
     keeper = compose.tier_keeper(on)
     keeping = asyncio.create_task(keeper.run())
-    keeping.add_done_callback(_told)
+    keeping.add_done_callback(partial(_told, "tiers are not kept"))
     try:
         return await run_worker(worker, unit, decoder, stop)
     finally:
@@ -117,10 +122,22 @@ async def _feed(on: Engines, unit: Unit, stop: asyncio.Event, metrics_port: int)
         await keeper.close()
 
 
-def _told(keeping: asyncio.Task[None]) -> None:
-    """Says why the keeper of the tiers ended; chunks are delivered without it."""
-    if not keeping.cancelled() and (error := keeping.exception()):
-        log.error("tiers are not kept any more, restart this worker: %r", error)
+async def _while_leading(on: Engines, unit: Trends, feeding: Coroutine[Any, Any, int]) -> int:
+    """Feeds trends, and works them out where no other process does."""
+    leader = trending.leader(on)
+    REGISTRY.register(trending.TrendCounts(unit, leader))
+    leading = asyncio.create_task(leader.run())
+    leading.add_done_callback(partial(_told, "trends are not worked out"))
+    try:
+        return await feeding
+    finally:
+        leading.cancel()
+
+
+def _told(what: str, task: asyncio.Task[None]) -> None:
+    """Says why what runs beside the feeding ended; the feeding goes on without it."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s any more, restart this worker: %r", what, error)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ consume a topic, and a test holds it to this page::
     new-tweets, engagements, social-graph,
       user-activity, redrive                          → notifications
                                                                     → projections.notifications.unit
+    new-tweets, redrive                               → trends      → projections.trends.unit
 
 Of ``redrive`` a unit takes what is addressed to it: decisions about its own dead letters
 (:mod:`streams.decisions`), ``fan-out`` too, so that no letter has nowhere to go.

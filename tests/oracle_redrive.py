@@ -48,10 +48,13 @@ def meant(
         originals: What records say whose own bytes were sent back.
     """
     decided = counting(unit, decisions)
+    times = {(one.topic, one.partition, one.offset): one.appended_at for one in records}
     found = [one for one in records if (one.topic, one.partition, one.offset) not in decided]
     for place, one in decided.items():
         if isinstance(one, RedriveRequested):
-            event = originals.get(place) if one.payload is None else decode(one.payload)
+            own = one.payload is None
+            event = originals.get(place) if own else decode(one.payload or b"")
+            at_ms = times.get(place, 0) if own else one.occurred_at
             if event is not None:
-                found.append(LogRecord(*place, event, one.occurred_at))
+                found.append(LogRecord(*place, event, at_ms))
     return sorted(found, key=lambda one: (one.topic, one.partition, one.offset))

@@ -66,7 +66,7 @@ SHARED_FROM = Level.PULL_ONLY
 class Feature(Enum):
     """What the system can do without, with the level from which on it does.
 
-    Whoever builds another one (trends, suggestions, notifications by push) names it here, and asks
+    Whoever builds another one (suggestions, notifications by push) names it here, and asks
     ``Levels.has`` before he does its work.
     """
 
@@ -76,6 +76,9 @@ class Feature(Enum):
     """Openings of the home timeline: none is logged."""
     FRESH_COUNTS = ("fresh counts", Level.LEAN)
     """Counts of tweets that Redis does not hold: they are left out and not read from the store."""
+
+    TRENDS = ("trends", Level.LEAN)
+    """Trends are not read: whoever asks for them is told to come again."""
 
     @property
     def title(self) -> str:

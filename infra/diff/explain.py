@@ -113,6 +113,9 @@ class Finder:
 
         return Subject(frozenset(places), speaks)
 
+    async def _trends(self, one: Suspect, ids: set[int]) -> Subject:
+        return Subject(frozenset(await self._posts(ids)), _among("tweet_id", ids))
+
     async def _timelines(self, one: Suspect, ids: set[int]) -> Subject:
         user = one.key
         assert isinstance(user, int)

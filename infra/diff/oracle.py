@@ -28,6 +28,7 @@ from infra.diff.compare import SHOWN, Comparison, Progress, Report, viewed
 from infra.diff.fields import UNSAID, Partial
 from infra.diff.keys import Key
 from infra.diff.looks import WAIT_S
+from infra.diff.oracle_trends import TrendsSide
 from infra.diff.sides import GenerationSide, keys_of
 from infra.diff.views import Kind
 from projections import fragments
@@ -115,6 +116,7 @@ class OracleSide:
                 "run this from a checkout, or compare two generations"
             ) from error
         self._view = view
+        self._on = on
         self._codec = compose.reader_codec(on)
         read = compose.UNITS[unit](on).topics
         self._units = {topic: unit if topic in read else UNIT_OF[topic] for topic in SOURCE_TOPICS}
@@ -126,7 +128,11 @@ class OracleSide:
     def _begin(self) -> None:
         self._oracle = self._make()
         self._fed: Offsets = {}
-        self._answers = _answers(self._oracle)
+        self._trends = TrendsSide(self._on)
+        self._answers = _answers(self._oracle) | {
+            "trends": self._trends.trends,
+            "trend_uses": self._trends.uses,
+        }
 
     async def read(self, kind: Kind, wanted: Sequence[Key]) -> list[Any]:
         """See :class:`infra.diff.sides.Side`."""
@@ -150,6 +156,7 @@ class OracleSide:
             self._begin()
         for record in await self._said(upto):
             self._oracle.feed(record)
+            self._trends.feed(record)
         self._fed = upto
         return True
 
@@ -216,6 +223,8 @@ class OracleSide:
             ("notifications", "inbox"): lambda: people,
             ("notifications", "settings"): lambda: people,
             ("search", "term"): lambda: (x for t in tweets for x in _terms(oracle, t)),
+            ("trends", "trends"): self._trends.keys_of_trends,
+            ("trends", "uses"): self._trends.keys_of_uses,
         }
         return set(by_kind.get((unit, kind.name), lambda: ())())
 

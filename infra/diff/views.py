@@ -19,6 +19,7 @@ from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
 from infra import compose
 from infra.compose import Engines
+from infra.diff import trends
 from infra.diff.keys import Table
 from projections.accounts.layout import UserFragment
 from projections.base import RetryableError
@@ -91,6 +92,10 @@ KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
     "search": (
         _kind("term", "rare_postings:term"),
         _kind("people", "people:start"),
+    ),
+    "trends": (
+        _kind("trends", "trends:scope,woeid,day"),
+        _kind("uses", "trend_uses:scope,slot,shard"),
     ),
 }  # fmt: skip
 """The questions by unit."""
@@ -293,6 +298,7 @@ _READS: dict[str, Callable[[Engines, Engines], dict[str, Read]]] = {
     "collections": _collections,
     "search": _search,
     "notifications": _notifications,
+    "trends": trends.reads,
 }
 
 assert _READS.keys() == KINDS_OF_UNIT.keys()

@@ -227,3 +227,9 @@ def shard_of(term: str) -> int:
 
 FOUND = msgspec.json.Decoder(list[Trend])
 """Reads ``trends.found``."""
+
+Standing = dict[int, dict[str, int]]
+"""What trends, by place and term, and since when."""
+
+STANDING = msgspec.msgpack.Decoder(Standing)
+"""Reads ``trend_leader.standing``."""

@@ -47,7 +47,15 @@ from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.positions import stored_positions
 from projections.store import Store
-from projections.trends.layout import CACHE, DAY_MS, Rules, Shape, Trend
+from projections.trends.layout import (
+    CACHE,
+    DAY_MS,
+    STANDING,
+    Rules,
+    Shape,
+    Standing,
+    Trend,
+)
 from projections.trends.scoring import Counts, block, trending
 from projections.trends.windows import SlotUses, Windows, add, joined
 
@@ -78,11 +86,6 @@ _TRENDS = (
     "INSERT INTO {trends} (scope, woeid, day, window_end, found) VALUES (?, ?, ?, ?, ?) "
     "USING TIMESTAMP ?"
 )
-
-Standing = dict[int, dict[str, int]]
-"""What trends, by place and term, and since when."""
-
-_STANDING = msgspec.msgpack.Decoder(Standing)
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +240,7 @@ class Leader:
         if not await self._applied(_TAKE, taken):
             return None
         log.info("works out trends from %d on, under token %d", window_end, token + 1)
-        return await self._loaded(Lead(token + 1, window_end, _STANDING.decode(standing)))
+        return await self._loaded(Lead(token + 1, window_end, STANDING.decode(standing)))
 
     async def _loaded(self, lead: Lead) -> Lead:
         self._forget()

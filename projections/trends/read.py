@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,7 @@ from projections.trends.layout import (
     CACHE,
     DAY_MS,
     FOUND,
+    STANDING,
     Rules,
     Shape,
     Trend,
@@ -45,6 +47,7 @@ _BEFORE = (
     "AND window_end <= ? LIMIT ?"
 )
 _DONE = "SELECT window_end FROM {trend_leader} WHERE name = ?"
+_STANDING = "SELECT window_end, standing FROM {trend_leader} WHERE name = ?"
 _USES_OF = (
     "SELECT author_id, slot, term, written FROM {trend_uses_of} WHERE author_id IN ? AND slot >= ? "
     "AND slot < ? PER PARTITION LIMIT ?"
@@ -135,6 +138,25 @@ class TrendsReader:
         """Returns the end of the last window that was worked out; 0 for none."""
         rows = await self._store.execute(_DONE, (self._leader,))
         return int(rows[0][0]) if rows else 0
+
+    async def worked_out(self, upto: int) -> bool:
+        """Says whether nothing that ended by a moment is still to be worked out."""
+        rows = await self._store.execute(_STANDING, (self._leader,))
+        done, standing = (rows[0][0], STANDING.decode(rows[0][1])) if rows else (0, {})
+        if done + self._shape.slot_ms > upto:
+            return True
+        begin = self._shape.slot(max(done - self._shape.window_ms, 0))
+        following = await self._windows.next_slot(begin)
+        return not standing and (following is None or (following + 1) * self._shape.slot_ms > upto)
+
+    async def uses(self, slot: int, shard: int) -> list[list[Any]]:
+        """Returns every use of a slot and shard: term, author, tweet, print, tags, places."""
+        found = await self._windows.every(slot, shard)
+        return sorted(
+            [term, use.author_id, use.tweet_id, use.print, use.tags, sorted(use.places)]
+            for term, uses in found.items()
+            for use in uses
+        )
 
     async def newest(self, woeid: int) -> Found:
         """Returns what trends in a place.

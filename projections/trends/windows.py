@@ -94,6 +94,10 @@ class Windows:
             limit = limit * 2 if len(terms) == 1 else ROWS_PER_QUERY
             rows = await self._store.execute(_FROM, (*key, last, limit))
 
+    async def every(self, slot: int, shard: int) -> SlotUses:
+        """Returns all uses of a slot and shard, the tail as well."""
+        return {term: uses async for term, uses in self._terms(slot, shard)}
+
     async def of_term(self, term: str, slots: Iterable[int]) -> list[list[Use]]:
         """Returns every use of one term, by slot."""
         values = [(self._scope, slot, shard_of(term), term) for slot in slots]

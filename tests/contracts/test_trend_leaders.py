@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from secrets import randbits, token_hex
 from typing import Any
 
@@ -36,7 +36,7 @@ CALLS_MAX = 900
 START = EPOCH_MS // DAY_MS * DAY_MS + 4000 * DAY_MS
 """Of what is posted: long after the accounts were opened."""
 
-Ends = Mapping[str, int]
+Ends = dict[str, int]
 
 
 class Flow:

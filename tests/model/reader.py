@@ -17,7 +17,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
-from infra import compose
+from infra import compose, trending
 from infra.compose import Engines as Clients
 from infra.following import Following
 from tests.model.log import PARTITIONS
@@ -29,6 +29,7 @@ _METRICS = GatewayMetrics(CollectorRegistry())
 _READERS = (
     *("accounts", "tweets", "mentions", "threads", "engagement"),
     *("authors", "graph", "home", "collections", "search", "people", "notifications"),
+    "trends",
 )
 
 
@@ -116,6 +117,7 @@ class MemoryGateway:
             "search": compose.search_reader(on),
             "people": compose.people_reader(on),
             "notifications": compose.notifications_reader(on),
+            "trends": trending.reader(on),
         }
         for name, current in self._readers.items():
             current.reader = readers[name]

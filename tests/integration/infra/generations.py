@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import groupby
@@ -19,13 +19,14 @@ from events.log import Log
 from events.slices import Record, Slice
 from events.snowflake import SnowflakeMinter
 from events.types import Event
-from infra import compose
+from infra import compose, trending
 from infra.compose import Engines
 from infra.demo.convergence import LogView, Offsets, open_view
 from infra.diff.views import KINDS_OF_UNIT
 from infra.settings import Settings
 from infra.simulate.appender import Appender
 from infra.simulate.generator import Plan
+from infra.tasks import cancelled
 from projections.base import Unit
 from tests.conftest import is_thrown_away
 
@@ -33,6 +34,16 @@ TOPIC_ID = "here"
 SLICE_MAX = 200
 DROP_S_MAX = 90.0
 USERS = 40
+
+QUICK_TRENDS = {
+    "trend_slot_s": 0.2,
+    "trend_late_s": 2.0,
+    "trend_score_min": 1.0,
+    "trend_volume_min": 3,
+    "trend_place_volume_min": 1,
+    "trend_young_hours": 0.0,
+}
+"""What trends among so few, within so short a time."""
 
 
 class Fed:
@@ -50,7 +61,7 @@ class Fed:
         records = [record async for record in self._view.records(self._at, upto)]
         records.sort(key=lambda record: record[:3])
         for place, of_place in groupby(records, key=lambda record: (record.topic, record[1])):
-            await self._apply(place, [Record(r.offset, 0, r.event) for r in of_place])
+            await self._apply(place, [Record(r.offset, r.appended_at, r.event) for r in of_place])
         # What is no event (a dead letter) is covered as well.
         for place, end in upto.items():
             if end > self._at.get(place, 0):
@@ -113,6 +124,8 @@ class Town:
         made = compose.UNITS[unit](on)
         await made.open()
         self._closing.push_async_callback(made.close)
+        if unit == "trends":
+            await self._closing.enter_async_context(running(trending.leader(on).run()))
         self._tables += [on.store_of(unit).table(table) for table in (*made.tables, "positions")]
         return Fed(on, made, self.view())
 
@@ -135,9 +148,20 @@ class Town:
 
 
 @asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Has work go on meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        await cancelled(task)
+
+
+@asynccontextmanager
 async def town(stack: Settings, *, events: int, seed: int) -> AsyncIterator[Town]:
     """A population that has acted on topics of its own."""
-    settings = stack.model_copy(update={"topic_prefix": f"t{secrets.token_hex(5)}-"})
+    prefix = {"topic_prefix": f"t{secrets.token_hex(5)}-"}
+    settings = stack.model_copy(update={**prefix, **QUICK_TRENDS})
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(settings))
         admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)

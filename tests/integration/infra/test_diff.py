@@ -21,7 +21,7 @@ from events.types import (
     TweetBookmarked,
 )
 from infra import compose
-from infra.diff.compare import Report, compare
+from infra.diff.compare import Report, compare, key_words
 from infra.diff.oracle import compare_with_oracle
 from infra.diff.views import KINDS_OF_UNIT
 from infra.settings import Settings
@@ -30,6 +30,7 @@ from projections.listing import NEWEST
 from projections.notifications.layout import LIKE, Group
 from projections.search.layout import by_author
 from projections.search.unit import index_key
+from projections.trends.layout import FOUND
 from tests.integration.infra.generations import Fed, Town, town
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
@@ -43,6 +44,7 @@ BESIDE = {
     "timelines": ("accounts", "tweets", "engagement"),
     "search": ("tweets",),
     "notifications": ("tweets",),
+    "trends": ("tweets",),
 }
 """Units that are read beside a unit."""
 
@@ -343,6 +345,29 @@ async def _in_notifications(b: Fed) -> Planted:
     }
 
 
+async def _in_trends(b: Fed) -> Planted:
+    """A trend is made up, and a use is lost."""
+    store = b.on.store_of(b.unit.name)
+    rows = await store.execute("SELECT scope, woeid, day, window_end, found FROM {trends}")
+    scope, woeid, day, end, found = next(row for row in rows if FOUND.decode(row[4]))
+    wrong = [msgspec.structs.replace(one, volume=one.volume + 9) for one in FOUND.decode(found)]
+    await store.execute(
+        "INSERT INTO {trends} (scope, woeid, day, window_end, found) VALUES (?, ?, ?, ?, ?) "
+        "USING TIMESTAMP ?",
+        (scope, woeid, day, end, msgspec.json.encode(wrong), PLANTED_AT),
+    )
+    uses = await store.execute("SELECT slot, shard FROM {trend_uses} LIMIT 1")
+    ((slot, shard),) = uses
+    await store.execute(
+        "DELETE FROM {trend_uses} USING TIMESTAMP ? WHERE scope = ? AND slot = ? AND shard = ?",
+        (PLANTED_AT, scope, slot, shard),
+    )
+    return {
+        ("trends", key_words((scope, woeid, day))): (str(end), False),
+        ("uses", key_words((scope, slot, shard))): ("uses", True),
+    }
+
+
 PLANTS: dict[str, Callable[[Fed], Awaitable[Planted]]] = {
     "accounts": _in_accounts,
     "tweets": _in_tweets,
@@ -351,4 +376,5 @@ PLANTS: dict[str, Callable[[Fed], Awaitable[Planted]]] = {
     "collections": _in_collections,
     "search": _in_search,
     "notifications": _in_notifications,
+    "trends": _in_trends,
 }

@@ -44,6 +44,7 @@ GET /api/notifications · GET /api/notifications/unread_count · POST /api/notif
 GET /api/notifications/preferences · PUT /api/notifications/preferences
 POST /api/notifications/subscriptions · DELETE /api/notifications/subscriptions
 PUT /api/notifications/email
+GET /api/trends · GET /api/trends/personal
 GET /healthz · GET /readyz · GET /metrics · GET /openapi.json
 """
 

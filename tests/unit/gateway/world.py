@@ -25,6 +25,7 @@ from tests.oracle import Oracle
 from tests.unit.gateway.fake_collections import FakeCollections
 from tests.unit.gateway.fake_notifications import FakeNotifications
 from tests.unit.gateway.fake_search import FakePeople, FakeSearch
+from tests.unit.gateway.fake_trends import FakeTrends
 from tests.unit.gateway.fakes import (
     FakeAccounts,
     FakeAuthors,
@@ -56,6 +57,7 @@ class World:
         self.log = FakeLog(self.oracle)
         self.collections = FakeCollections(self.oracle.collections)
         self.search = FakeSearch(self.oracle)
+        self.trends = FakeTrends(self.log)
         self.tokens = Tokens(KEY)
         self.metrics = GatewayMetrics(CollectorRegistry())
         minter = FakeMinter()
@@ -72,6 +74,7 @@ class World:
             "notifications": frozenset(
                 {"new-tweets", "engagements", "social-graph", "user-activity"}
             ),
+            "trends": frozenset({"new-tweets"}),
         }
         self.home = FakeHome(self.oracle, tweets, accounts)
         self.levels = Levels()
@@ -91,6 +94,7 @@ class World:
             search=self.search,
             people=FakePeople(self.oracle),
             notifications=FakeNotifications(self.oracle),
+            trends=self.trends,
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,
