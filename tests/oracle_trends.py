@@ -162,8 +162,11 @@ class TrendsOracle:
 
     # --- what trends ---
 
-    def history(self, until: int) -> dict[int, dict[int, list[Row]]]:
-        """Returns the trends of every window up to ``until`` in which there are any, by place."""
+    def history(self, until: int = 1 << 63, *, since: int = 0) -> dict[int, dict[int, list[Row]]]:
+        """Returns the trends of every window up to ``until`` in which there are any, by place.
+
+        Those that began before ``since`` are taken to have begun in the first window after it.
+        """
         found: dict[int, dict[int, list[Row]]] = defaultdict(dict)
         slot_ms = self._shape.slot_ms
         before: dict[int, dict[str, int]] = {}
@@ -172,7 +175,7 @@ class TrendsOracle:
                 end
                 for slot in self._uses
                 for end in range((slot + 1) * slot_ms, (slot + WINDOW_SLOTS) * slot_ms + 1, slot_ms)
-                if end <= until
+                if since <= end <= until
             }
         )
         previous = None

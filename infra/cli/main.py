@@ -39,6 +39,7 @@ COMMANDS = {
     "simulate": "infra.cli.simulate",
     "import": "infra.cli.importing",
     "events": "infra.cli.events",
+    "trends": "infra.cli.trends",
     "diff": "infra.cli.diff",
     "dead-letters": "infra.cli.dead_letters",
     "repair": "infra.cli.repair",
