@@ -127,23 +127,27 @@ class SearchCase(UnitCase):
         return expected
 
     async def size(self, world: World, history: list[LogRecord]) -> int:
+        """Documents, and terms of posts: by a slice that comes again, one that was rare the first
+        time is written by span too, and then stands in two rows, never in more."""
         tweets = (record.event for record in history if record.topic == "new-tweets")
         ids = sorted({event.tweet_id for event in tweets})  # type: ignore[attr-defined]
-        rows = await world.store.execute_in(
+        documents = await world.store.execute_in(
             "SELECT tweet_id FROM {documents} WHERE tweet_id IN ?", ids
         )
-        total = len(rows)
-        for term, span in sorted(_partitions(history)):
+        partitions = _partitions(history)
+        postings: set[tuple[str, int, int]] = set()
+        for term, span in partitions:
             rows = await world.store.execute(
-                "SELECT tweet_id FROM {postings} WHERE term = ? AND span = ?", (term, span)
+                "SELECT tweet_id, author_id FROM {postings} WHERE term = ? AND span = ?",
+                (term, span),
             )
-            total += sum(1 for (tweet_id,) in rows if tweet_id in ids)
-        for term in sorted({term for term, _ in _partitions(history)}):
+            postings |= {(term, *row) for row in rows if row[0] in ids}
+        for term in {term for term, _ in partitions}:
             rows = await world.store.execute(
-                "SELECT tweet_id FROM {rare_postings} WHERE term = ?", (term,)
+                "SELECT tweet_id, author_id FROM {rare_postings} WHERE term = ?", (term,)
             )
-            total += sum(1 for (tweet_id,) in rows if tweet_id in ids)
-        return total
+            postings |= {(term, *row) for row in rows if row[0] in ids}
+        return len(documents) + len(postings)
 
     def size_max(self, history: list[LogRecord]) -> int:
         """A document for each tweet and who speaks of it, and a row for each term of a post."""
