@@ -22,6 +22,10 @@ from infra.stack.engines.base import (
 
 API = "/apis/ccompat/v7"
 
+KAFKA_WAIT_S = 1800
+"""How long the registry waits for Kafka. After a power cut a broker reads its open segments through
+before it answers; with the default of 60 s the registry had given up by then."""
+
 
 class Registry:
     """The schema registry."""
@@ -52,7 +56,9 @@ class Registry:
         }
         # The first compiler alone: 8.6 s of CPU until ready, and not 16.4 s.
         flags = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *place.archive.flags())
-        return Command([*java(self._heap_mb, *flags), "-jar", str(runner)], env=env)
+        # No variable can name this: Apicurio hands on what begins so, dots and all.
+        wait = f"-Dapicurio.kafkasql.admin.default.api.timeout.ms={KAFKA_WAIT_S * 1000}"
+        return Command([*java(self._heap_mb, *flags, wait), "-jar", str(runner)], env=env)
 
     async def probe(self, address: str) -> None:
         """Ask for the list of subjects."""
