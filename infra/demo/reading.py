@@ -147,6 +147,14 @@ class HomeReader:
             "quotes": found.quote_count,
         }
 
+    async def trends(self, user: int, woeid: int) -> bytes:
+        """What trends in a place, as it was answered.
+
+        Raises:
+            ReadFailed: The gateway answered with an error, or not in time.
+        """
+        return await self._get(user, "/api/trends", {"woeid": str(woeid)})
+
     async def whole(self, user: int) -> list[int]:
         """Every page of a home timeline, in order.
 

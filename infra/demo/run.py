@@ -43,6 +43,7 @@ from infra.demo.reading import HomeReader, ReadFailed
 from infra.demo.rebuilding import Rebuilt, rebuild
 from infra.demo.searching import SearchOutcome, compare_searches, queries, sample_queries
 from infra.demo.summary import Summary
+from infra.demo.trends import TrendsOutcome, TrendsWatch, scaled
 from infra.demo.view import Numbers, View
 from infra.gateway import open_tokens
 from infra.prepare import prepare_on
@@ -64,8 +65,8 @@ DAY_S = 60.0  # a demo of the usual length shows a whole day
 DELIVERIES_METRIC = "murmur_deliveries_total"
 
 
-Checked = tuple[Outcome, CountsOutcome, SearchOutcome, CountsOutcome]
-"""What was found of home timelines, counts, searches and notifications."""
+Checked = tuple[Outcome, CountsOutcome, SearchOutcome, CountsOutcome, TrendsOutcome]
+"""What was found of home timelines, counts, searches, notifications and trends."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +96,7 @@ class Stage:
     reader: HomeReader
     view: LogView
     client: httpx.AsyncClient
+    trends: TrendsWatch
 
 
 @asynccontextmanager
@@ -118,6 +120,9 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
             env["MURMUR_CELEBRITY_THRESHOLD"] = str(max(20, options.users // 10))
             env["MURMUR_POPULAR_THRESHOLD"] = str(max(10, options.users // 20))
             env["MURMUR_TIER_SURVEY_S"] = "5"
+        few = scaled(chosen, loaded.origins, options.users)
+        env |= {f"MURMUR_{name.upper()}": str(value) for name, value in few.items()}
+        chosen = chosen.model_copy(update=few)
         on = await closing.enter_async_context(compose.engines(chosen))
         await prepare_on(on)
         logs = chosen.data_dir / "logs"
@@ -131,7 +136,7 @@ async def stage(options: Options, console: Console) -> AsyncIterator[Stage]:
         reader = await closing.enter_async_context(HomeReader(gateway.url, open_tokens(chosen)))
         view = open_view(on)
         closing.callback(view.close)
-        yield Stage(on, workers, reader, view, client)
+        yield Stage(on, workers, reader, view, client, TrendsWatch(reader, chosen))
 
 
 class Demo:
@@ -274,6 +279,8 @@ class Demo:
         numbers.seconds, numbers.events, numbers.deliveries = now, appender.appended, deliveries
         numbers.load = appender.simulation.load
         numbers.lag = await self._lag.by_unit()
+        somebody = appender.simulation.people[0].user_id
+        numbers.trends = await self._stage.trends.look(somebody)
         numbers.reads = reader.reads
         numbers.read_p50_ms = reader.percentile_ms(0.5)
         numbers.read_p99_ms = reader.percentile_ms(0.99)
@@ -317,9 +324,12 @@ class Demo:
             searched = await compare_searches(oracle, stage.reader, users[0], asked)
             self.numbers.phase = "comparing notifications with the oracle's"
             told = await compare_told(oracle, stage.reader, sample)
+        self.numbers.phase = "comparing trends with the oracle's"
+        trends = await stage.trends.check(stage.view)
         self.differences = await explain(stage.view, start, end, outcome.differences)
         self.differences += counts.differences + searched.differences + told.differences
-        return outcome, counts, searched, told
+        self.differences += trends.differences
+        return outcome, counts, searched, told, trends
 
     # --- 5. ---
 
@@ -337,7 +347,7 @@ class Demo:
         checked: Checked,
         rebuilt: Rebuilt,
     ) -> Summary:
-        numbers, (outcome, counts, searched, told) = self.numbers, checked
+        numbers, (outcome, counts, searched, told, trends) = self.numbers, checked
         return Summary(
             events=appender.appended,
             deliveries=numbers.deliveries,
@@ -353,6 +363,9 @@ class Demo:
             searched_tweets=searched.found,
             notifications_checked=told.checked,
             notifications_different=len(told.differences),
+            trends_checked=trends.windows,
+            trends_different=len(trends.differences),
+            trends_found=trends.trends,
             events_per_second=round(appender.appended / seconds, 1),
             deliveries_per_second=round(numbers.deliveries / seconds, 1),
             seconds_to_lag_zero=round(drain_s, 3),

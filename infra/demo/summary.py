@@ -29,6 +29,9 @@ class Summary(msgspec.Struct, kw_only=True):
         notifications_checked: Users whose notifications were read over HTTP, all pages, and
             compared with the oracle.
         notifications_different: How many of them differ.
+        trends_checked: Answers of ``GET /api/trends`` compared with the oracle, each of a window.
+        trends_different: How many of them differ.
+        trends_found: Trends in them.
         events_per_second: ``events`` by ``seconds``.
         deliveries_per_second: ``deliveries`` by ``seconds``.
         seconds_to_lag_zero: From the last event until every unit had applied it.
@@ -58,6 +61,9 @@ class Summary(msgspec.Struct, kw_only=True):
     searched_tweets: int
     notifications_checked: int
     notifications_different: int
+    trends_checked: int
+    trends_different: int
+    trends_found: int
     events_per_second: float
     deliveries_per_second: float
     seconds_to_lag_zero: float
@@ -77,7 +83,7 @@ class Summary(msgspec.Struct, kw_only=True):
         """Whether anything that was compared differs."""
         compared = (
             *(self.timelines_different, self.counts_different, self.searches_different),
-            *(self.notifications_different, self.rebuilt.keys_different),
+            *(self.notifications_different, self.trends_different, self.rebuilt.keys_different),
         )
         return any(compared)
 
@@ -120,5 +126,9 @@ class Summary(msgspec.Struct, kw_only=True):
             if self.notifications_different
             else f"notifications of all {self.notifications_checked} users looked at equal the "
             f"oracle's, their order, counts and names",
+            f"{self.trends_different} of {self.trends_checked} answers about trends DIFFER"
+            if self.trends_different
+            else f"all {self.trends_checked} answers about trends ({self.trends_found:,} trends) "
+            f"equal the oracle's",
             self.rebuilt.words(),
         ]

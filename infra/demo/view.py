@@ -34,6 +34,7 @@ class Numbers(msgspec.Struct):
         search_p50_ms: Half of the last searches took less.
         search_p99_ms: 99 in 100 of the last searches took less.
         asked: The last queries, each with how many tweets its first page had.
+        trends: What trends worldwide, the highest score first.
     """
 
     phase: str = "starting"
@@ -52,6 +53,7 @@ class Numbers(msgspec.Struct):
     search_p50_ms: float | None = None
     search_p99_ms: float | None = None
     asked: list[tuple[str, int]] = []
+    trends: list[str] = []
 
     def line(self) -> str:
         """All of it on one line."""
@@ -63,6 +65,7 @@ class Numbers(msgspec.Struct):
             f"  reads {self.reads} p50 {_ms(self.read_p50_ms)} p99 {_ms(self.read_p99_ms)}"
             f"  searches {self.searches} p50 {_ms(self.search_p50_ms)} "
             f"p99 {_ms(self.search_p99_ms)}"
+            f"  trends {', '.join(self.trends) or '-'}"
         )
 
     def table(self) -> Table:
@@ -84,6 +87,8 @@ class Numbers(msgspec.Struct):
         table.add_row("search p50, p99", _ms(self.search_p50_ms), _ms(self.search_p99_ms))
         for query, found in self.asked:
             table.add_row(Text("search"), Text(query), f"{found} found")
+        for place, trend in enumerate(self.trends, 1):
+            table.add_row(f"trend {place}", Text(trend), "")
         return table
 
 

@@ -241,6 +241,9 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
         notifications_checked=3,
         notifications_different=1,
         counts_different=2,
+        trends_checked=7,
+        trends_different=1,
+        trends_found=9,
         searches_checked=6,
         searches_different=1,
         searched_tweets=60,
@@ -274,6 +277,7 @@ def test_the_summary_has_what_others_read(tmp_path: Path) -> None:
     assert any("1 of 5 home timelines DIFFER" in line for line in summary.words())
     assert any("2 of 4 tweets' counts DIFFER" in line for line in summary.words())
     assert any("1 of 6 searches DIFFER" in line for line in summary.words())
+    assert any("1 of 7 answers about trends DIFFER" in line for line in summary.words())
     assert summary.is_different
     assert any("notifications of 1 of 3 users DIFFER" in line for line in summary.words())
     assert any("3 of 8 keys DIFFER, not promoted" in line for line in summary.words())
