@@ -19,7 +19,9 @@ import hmac
 from gateway.problems import Problem, bad_request
 
 MAC_BYTES = 16
-PAYLOAD_BYTES_MAX = 256
+PAYLOAD_BYTES_MAX = 1024
+"""The longest is what is left of a hundred ranked tweets."""
+
 TEXT_CHARACTERS_MAX = (PAYLOAD_BYTES_MAX + MAC_BYTES) * 4 // 3 + 4
 
 _KEY_PURPOSE = b"murmuration cursors v1"

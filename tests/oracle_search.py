@@ -14,11 +14,16 @@ The sentences
 - A user is a candidate for what is typed, if a word of a username or of a display name that he
   ever had begins with the longest part of it.
 - By recency a higher id comes first.
+- By relevance the newest hundred are ordered by (0.1 + the sum of f * 2.2 / (f + 1.2 * (0.7 + 0.3 *
+  n / 10)) over the words looked for), times a half for each six hours by which a tweet is older
+  than the newest, times 1 + ln(1 + likes + 2 * retweets + replies + 2 * quotes). f is how often the
+  words stand in the tweet (of a phrase its rarest one), n how many terms the tweet has.
 - A count is the number of tweets that are found, by the time in their ids.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -31,8 +36,11 @@ from projections.search.query.tree import Node
 from projections.text import entities
 from projections.text.folding import fold, language_of
 from tests.oracle import Oracle
+from tests.oracle_engagement import TweetCounts
 from tests.oracle_log import LogFed, LogRecord
 
+RELEVANT = 100
+SIX_HOURS_MS = 6 * 3_600_000
 WIDTHS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 
 
@@ -99,6 +107,29 @@ class SearchOracle(LogFed):
             if sees(tweet) and self._is(query, tweet, spoken)
         ]
 
+    def relevant(
+        self,
+        query: Node,
+        counts: Callable[[int], TweetCounts],
+        sees: Callable[[TweetPosted], bool] = everybody,
+    ) -> list[int]:
+        """Ids of what a query finds, the best of the newest hundred first."""
+        found = self.search(query, sees)[:RELEVANT]
+        words = _words_of(query)
+
+        def score(tweet_id: int) -> tuple[float, int]:
+            tweet, has = self._posted[tweet_id], counts(tweet_id)
+            terms = [term.text for term in indexed(tweet.text, tweet.lang)]
+            fits = 0.1
+            for places in map(asked, words):
+                often = min(sum(terms.count(term) for term in place.terms) for place in places)
+                fits += often * 2.2 / (often + 1.2 * (0.7 + 0.3 * len(terms) / 10))
+            age_ms = time_of(found[0]) - time_of(tweet_id)
+            liked = has.likes + 2 * has.retweets + has.replies + 2 * has.quotes
+            return fits * 0.5 ** (age_ms / SIX_HOURS_MS) * (1 + math.log(1 + liked)), tweet_id
+
+        return sorted(found, key=score, reverse=True)
+
     def counts(self, query: Node, width_ms: int) -> dict[int, int]:
         """How many tweets a query finds, by the start of the minute, hour or day they are of."""
         return dict(
@@ -154,6 +185,16 @@ class SearchOracle(LogFed):
                 return tweet.tweet_id < bound
             case _:
                 return facts[node]
+
+
+def _words_of(node: Node) -> list[str]:
+    match node:
+        case tree.Words(text=text):
+            return [text]
+        case tree.And(nodes=nodes) | tree.Or(nodes=nodes):
+            return [text for one in nodes for text in _words_of(one)]
+        case _:
+            return []
 
 
 def _stands_in(wanted: list[Asked], tweet: TweetPosted) -> bool:

@@ -5,8 +5,8 @@
 3. Those are looked up, and filtered: what nobody may see, authors whom the reader mutes or with
    whom there is a block, and numbers of likes and retweets, which the index does not have.
 4. By relevance: the newest ``RELEVANT_MAX`` that were found, the best first
-   (:mod:`projections.search.rank`). A cursor keeps the id that they begin under, so that newer
-   tweets do not move a page.
+   (:mod:`projections.search.rank`). A cursor keeps the order of the rest, so that neither newer
+   tweets nor new likes move a page.
 
 Counts are of tweets that exist, whoever may see them.
 
@@ -52,7 +52,7 @@ COUNTED_DAYS = 7
 
 WIDTHS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _DAY_MS = 86_400_000
-_RANKED = Struct("<QH")
+_PARTLY, _ID = Struct("<?"), Struct("<Q")
 
 Found = list[tuple[int, TweetFragment]]
 
@@ -153,21 +153,22 @@ class SearchQueries:
     ) -> Response:
         route = f"search/relevance/{tree.render(query)}"
         cursor = request.query("cursor")
-        top, at = ID_MAX, 0
-        if cursor is not None:
-            top, at = _RANKED.unpack(self._cursors.open(route, request.user_id, cursor))
-        kept, _, partly = await self._find(program, seen, top, RELEVANT_MAX)
-        if kept and top == ID_MAX:
-            top = kept[0][0] + 1
-        best = self._ranked(query, kept, top)
+        if cursor is None:
+            kept, _, partly = await self._find(program, seen, ID_MAX, RELEVANT_MAX)
+            best = self._ranked(query, kept)
+            page_of, rest = best[:count], [tweet_id for tweet_id, _ in best[count:]]
+        else:
+            partly, ids = _rest_of(self._cursors.open(route, request.user_id, cursor))
+            page_of, rest = await seen.of(ids[:count]), ids[count:]
         following = None
-        if len(best) > at + count:
-            place = _RANKED.pack(top, at + count)
+        if rest:
+            place = _PARTLY.pack(partly) + b"".join(map(_ID.pack, rest))
             following = self._cursors.seal(route, request.user_id, place)
-        return _tweets_page(best[at : at + count], seen, following, partly)
+        return _tweets_page(page_of, seen, following, partly)
 
-    def _ranked(self, query: Node, kept: Found, top: int) -> Found:
+    def _ranked(self, query: Node, kept: Found) -> Found:
         """Returns tweets by their scores, the best first."""
+        top = kept[0][0] if kept else 0
         scored: list[tuple[float, int, TweetFragment]] = []
         for tweet_id, tweet in kept:
             body = _BODY.decode(tweet.body + b"}")
@@ -273,6 +274,11 @@ def _tweets_page(found: Found, seen: _Seen, cursor: str | None, partly: bool) ->
     bodies = [tweet.body for _, tweet in found]
     beside = includes(found, seen.shown.originals, seen.shown.users)
     return page(bodies, cursor, beside, incomplete=partly)
+
+
+def _rest_of(place: bytes) -> tuple[bool, list[int]]:
+    (partly,) = _PARTLY.unpack_from(place)
+    return partly, [tweet_id for (tweet_id,) in _ID.iter_unpack(place[_PARTLY.size :])]
 
 
 def _query(request: Request) -> Node:

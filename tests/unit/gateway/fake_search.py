@@ -11,20 +11,23 @@ from projections.search.program import Program
 from projections.search.read import Counted, Results
 from tests.oracle import Oracle
 
-MOST = 3
-"""Tweets that one answer has, so that pages take several."""
-
 
 class FakeSearch:
-    """Finds by looking at everything; ``is_recent_only`` as if the archive were away."""
+    """Finds by looking at everything.
+
+    Attributes:
+        is_recent_only: As if the archive were away.
+        most: Tweets that one answer has, few so that pages take several.
+    """
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
         self.is_recent_only = False
+        self.most = 3
 
     async def find(self, program: Program, below: int, want: int) -> Results:
         found = self._found(program, below)
-        ids = found[: min(want, MOST)]
+        ids = found[: min(want, self.most)]
         floor = ids[-1] if len(ids) < len(found) else 0
         return Results(ids, floor, self.is_recent_only)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -98,8 +99,34 @@ async def test_the_relevant_come_first_and_pages_do_not_move(world: World) -> No
     path = "/api/search?q=cats&order=relevance&count=2"
     page = await world.call(200, "GET", path, user=ann)
     await world.tweet(ann, "cats cats cats")
+    for user in (ann, bob):
+        await world.call(201, "POST", f"/api/tweets/{plain}/like", user=user)
     rest = await world.call(200, "GET", f"{path}&cursor={page['meta']['next_cursor']}", user=ann)
     assert [int(tweet["id"]) for tweet in page["data"] + rest["data"]] == [liked, twice, plain]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_relevance_is_the_oracles(world: World, seed: int) -> None:
+    rng = Random(seed)
+    world.search.most = 100
+    users = [await world.register(f"user{number}") for number in range(4)]
+    tweets: list[int] = []
+    for _ in range(130):
+        said = " ".join(
+            rng.choices(("cat", "cats", "the", "dog", "hot", "sun"), k=rng.randint(1, 8))
+        )
+        reply = {"reply_to": str(rng.choice(tweets))} if tweets and rng.random() < 0.2 else {}
+        tweets.append(await world.tweet(rng.choice(users), said, **reply))
+    for tweet in rng.choices(tweets, k=60):
+        act = rng.choice(("like", "retweet"))
+        await world.send("POST", f"/api/tweets/{tweet}/{act}", user=rng.choice(users))
+    oracle = SearchOracle(holder=world.oracle.holder)
+    for event in world.log.events:
+        oracle.apply(event)
+    for query in ("cat", "cat dog", "cat OR sun", '"hot dog"', "dog -sun", "from:user1", "the cat"):
+        best = oracle.relevant(parse(query), world.oracle.counts)
+        assert len(best) > 2, query
+        assert await found(world, users[0], query, order="relevance") == best, query
 
 
 @pytest.mark.parametrize(
