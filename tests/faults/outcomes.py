@@ -68,5 +68,5 @@ async def check_outcomes(town: Town, told: list[Told], oracle: Oracle) -> int:
     for user, home in found.items():
         assert home == oracle.home(user), f"seed {town.seed}, user {user}"
     compared = sum(map(len, found.values()))
-    assert compared > EVENTS
+    assert compared > EVENTS // 2
     return compared

@@ -62,7 +62,7 @@ async def test_every_home_timeline_is_the_oracles(
         finally:
             await asyncio.gather(*(other.stop() for other in others))
     assert lines == [], f"seed {seed}"
-    assert compared > EVENTS
+    assert compared > EVENTS // 2
     name = f"storm of rebalances: {unit}" if unit else "storm of rebalances: control"
     more = f"{CHANGES} changes of members within {lasted:.0f} s, {kills} kills" if unit else ""
     record(Figures(name, seed, seconds, events, compared, more=more))

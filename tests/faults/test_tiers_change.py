@@ -59,7 +59,7 @@ async def test_every_timeline_is_the_oracles_across_changes_of_tier(
         compared, lines = await here.differences()
         chunks, events = await _chunks(here) - chunks, await here.events()
     assert lines == [], f"seed {seed}"
-    assert compared > EVENTS
+    assert compared > EVENTS // 2
     assert changes == 2 * 2 * AUTHORS, "every author went up and down twice"
     assert chunks > 4 * AUTHORS, f"seed {seed}: {chunks} chunks"
     name = "workers killed while tiers change" + ("" if kills else ": control")

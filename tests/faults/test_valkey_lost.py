@@ -77,7 +77,7 @@ async def test_every_home_timeline_is_the_oracles(
         events = await here.events()
         restarts = sum(worker.restarts for worker in here.workers.values())
     assert lines == [], f"seed {seed}"
-    assert compared > EVENTS
+    assert compared > EVENTS // 2
     name = "Valkey killed and emptied" if lost else "Valkey killed and emptied: control"
     more = f"time is to lag zero, traffic included; {restarts} restarts of workers"
     record(Figures(name, seed, seconds, events, compared, more=more))

@@ -53,7 +53,7 @@ async def test_every_home_timeline_is_the_oracles(
         compared, lines = await here.differences()
         events = await here.events()
     assert lines == [], f"seed {seed}"
-    assert compared > EVENTS
+    assert compared > EVENTS // 2
     name = "worker killed" if kills else "worker killed: control"
     again = sum(one.redelivered for one in left)
     units = ", ".join(one.unit for one in left)

@@ -79,7 +79,7 @@ async def test_every_home_timeline_is_the_oracles(
         finally:
             await second.stop()
     assert lines == [], f"seed {seed}"
-    assert compared > EVENTS
+    assert compared > EVENTS // 2
     name = f"worker of {unit} paused past its session" if unit else "worker paused: control"
     more = f"{behind} events behind when it was stopped, for {ASLEEP_S:g} s" if unit else ""
     record(Figures(name, seed, taken_over if unit else None, events, compared, more=more))
