@@ -25,10 +25,14 @@ from projections.generations import GenerationError
 
 app = typer.Typer()
 
+ALL = "all"
+
 
 @app.command()
 def worker(
-    units: Annotated[list[str], typer.Argument(help=f"Units to feed: {', '.join(compose.UNITS)}.")],
+    units: Annotated[
+        list[str], typer.Argument(help=f"Units to feed, or {ALL}: {', '.join(compose.UNITS)}.")
+    ],
     count: Annotated[int, typer.Option(min=1, help="Processes per unit.")] = 1,
 ) -> None:
     """Feed projections from the log until Ctrl-C or SIGTERM.
@@ -37,17 +41,12 @@ def worker(
     further generation that is fed (`murmur generations`). Exit status 1 when a process ended for a
     reason that starting it again would not cure.
 
-    Example: `murmur worker timelines engagement --count 2`
+    Example: `murmur worker all`, or `murmur worker timelines engagement --count 2`
     """
-    unknown = [unit for unit in units if unit not in compose.UNITS]
-    if unknown:
-        raise CommandError(
-            f"no unit is called {', '.join(unknown)}; there are {', '.join(compose.UNITS)}",
-            Status.USAGE,
-        )
+    fed = named(units)
     settings = load().settings
     try:
-        asyncio.run(_run(settings, list(dict.fromkeys(units)), count))
+        asyncio.run(_run(settings, fed, count))
     except (RetryableError, EventsError) as error:
         raise CommandError(
             f"{error}; is the stack up? try: murmur status", Status.UNREACHABLE
@@ -56,6 +55,18 @@ def worker(
         raise CommandError(str(error)) from error
     except ChildFailed as error:
         raise CommandError(f"{error}; its last words are above") from error
+
+
+def named(units: list[str]) -> list[str]:
+    """Returns the units that were named, each once."""
+    unknown = [unit for unit in units if unit not in (ALL, *compose.UNITS)]
+    if unknown:
+        raise CommandError(
+            f"no unit is called {', '.join(unknown)}; there are {', '.join(compose.UNITS)}, "
+            f"and {ALL} for each of them",
+            Status.USAGE,
+        )
+    return list(compose.UNITS) if ALL in units else list(dict.fromkeys(units))
 
 
 async def _run(settings: Settings, units: list[str], count: int) -> None:
