@@ -263,6 +263,7 @@ class Settings(BaseSettings):
     worker_metrics_port: Port = Field(
         0, description="First port of the workers' /metrics, one up per process; 0 chooses"
     )
+    router_metrics_port: Port = Field(0, description="Port of a router's /metrics; 0: none")
     worker_grace_s: PositiveFloat = Field(
         15.0, description="Seconds a worker may take to stop before it is killed"
     )

@@ -66,8 +66,8 @@ SHARED_FROM = Level.PULL_ONLY
 class Feature(Enum):
     """What the system can do without, with the level from which on it does.
 
-    Whoever builds another one (suggestions, notifications by push) names it here, and asks
-    ``Levels.has`` before he does its work.
+    Whoever builds another one (suggestions) names it here, and asks ``Levels.has`` before he does
+    its work.
     """
 
     VIEWS = ("views", Level.LEAN)
@@ -79,6 +79,8 @@ class Feature(Enum):
 
     TRENDS = ("trends", Level.LEAN)
     """Trends are not read: whoever asks for them is told to come again."""
+    PUSHES = ("pushes", Level.LEAN)
+    """Notifications by push: a router keeps what is due, and drops what gets older than an hour."""
 
     @property
     def title(self) -> str:

@@ -12,11 +12,13 @@ import time
 from typing import Annotated, Literal
 
 import typer
+from prometheus_client import start_http_server
 
 from events.errors import EventsError
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, print_json
 from infra.router.digest import Digests
+from infra.router.metrics import RouterMetrics
 from infra.router.run import ledger_of, mailed, reads_of
 from infra.router.run import run as follow
 from infra.router.smtp import Server, Smtp
@@ -36,6 +38,7 @@ def router(
     """Push mentions, replies, quotes and retweets to whoever subscribed, until Ctrl-C or SIGTERM.
 
     The first one begins at the log's end. A second one may run beside it; nothing is sent twice.
+    Pushes wait while the level of degrading is 1 or higher (`murmur degrade`).
 
     Example: `murmur router --show-key`, then `murmur router`
     """
@@ -60,8 +63,11 @@ async def _route(settings: Settings) -> dict[str, int]:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     key = await vapid_key(settings.vapid_key_path)
     pushes = WebPush(key, settings.push_contact, settings.push_hosts)
+    metrics = RouterMetrics()
+    if settings.router_metrics_port:
+        start_http_server(settings.router_metrics_port, registry=metrics.registry)
     async with compose.engines(settings) as on, pushes:
-        return await follow(on, pushes, stop)
+        return await follow(on, pushes, stop, metrics)
 
 
 @app.command()

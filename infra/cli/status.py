@@ -21,6 +21,7 @@ from gateway.levels.level import Level, Said
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, out, print_json
 from infra.levels import now_ms, orders_of
+from infra.router import status as router_status
 from infra.settings import ADDRESS_OF, Loaded, Settings, load
 from infra.stack import state
 from infra.stack.engines.base import NotReadyError
@@ -44,21 +45,23 @@ def status(as_json: AsJson = False) -> None:
     parts = asyncio.run(_engines(loaded))
     units: list[UnitStatus] = []
     said = Said()
+    unpushed: int | None = None
     wrong = [f"{part['name']}: {part['problem']}" for part in parts if part["problem"]]
     reachable = not any(part["phase"] == "unreachable" for part in parts)
     if reachable:
         try:
             units = asyncio.run(look(loaded.settings))
             said = asyncio.run(_said(loaded.settings))
+            unpushed = asyncio.run(router_status.look(loaded.settings))
             wrong += asyncio.run(_losing(loaded.settings))
         except (RetryableError, EventsError) as error:
             raise CommandError(str(error), Status.UNREACHABLE) from error
     wrong += [f"{unit.name}: {problem}" for unit in units for problem in unit.problems]
     level, why = said.level(now_ms())
-    wrong += _degraded(said, level, why)
+    wrong += [*_degraded(said, level, why), *router_status.problems_of(unpushed, level)]
     if as_json:
-        shown = [unit.shown() for unit in units]
-        print_json({"engines": parts, "units": shown, "level": level, "wrong": wrong})
+        shown: dict[str, Any] = {"engines": parts, "units": [unit.shown() for unit in units]}
+        print_json({**shown, "router_lag": unpushed, "level": level, "wrong": wrong})
     else:
         _print(parts, units, wrong)
     if not reachable:

@@ -3,10 +3,10 @@
 1. Of a tweet: whom it answers, quotes, names or retweets. The brief's matrix: mentions, replies and
    quotes are urgent, retweets are not; likes and follows are told in the app alone.
 2. Wait until the units that decide have applied the tweet, ``APPLIED_SECONDS_MAX`` at most.
-3. Urgent ones first, of the same the oldest: is the recipant active, is the tweet there, is nobody
-   in the way (blocks, mutes), does he want this type pushed, did he have fewer than
-   ``PUSHES_PER_HOUR`` pushes in the last hour, of which less urgent ones leave ``RESERVED`` to the
-   urgent?
+3. Urgent ones first, of the same the oldest: are pushes on, is the recipient active, is the tweet
+   there, is nobody in the way (blocks, mutes), does he want this type pushed, did he have fewer
+   than ``PUSHES_PER_HOUR`` pushes in the last hour, of which less urgent ones leave ``RESERVED`` to
+   the urgent?
 4. Claim it in the ledger, push it to each of his addresses, say what became of it.
 
 Keeps true: nothing is pushed twice but what was under way when a router died (:mod:`.ledger`), and
@@ -32,6 +32,7 @@ from events.slices import LogRecord
 from events.types import TweetPosted
 from gateway.services import Accounts, Graph, Notifications, Tweets
 from infra.router.ledger import Ledger
+from infra.router.metrics import RouterMetrics
 from infra.router.ports import Message, Outcome, Pushes
 from infra.router.words import sentence
 from projections.notifications.layout import (
@@ -69,6 +70,7 @@ class Wanted(NamedTuple):
     user_id: int
     kind: str
     actor_id: int
+    said_ms: int
 
 
 class _Named(msgspec.Struct):
@@ -106,6 +108,8 @@ class Router:
         pushes: Sends.
         ended: Takes addresses that are gone.
         applied: Waits until the units that decide have applied a record.
+        allowed: Waits until pushes are on (:mod:`.pausing`).
+        metrics: Where it is counted.
         clock: Milliseconds since 1970.
     """
 
@@ -116,6 +120,8 @@ class Router:
         pushes: Pushes,
         ended: Ended,
         applied: Callable[[Sequence[LogRecord]], Awaitable[None]],
+        allowed: Callable[[], Awaitable[None]],
+        metrics: RouterMetrics,
         *,
         clock: Callable[[], float] = lambda: time.time() * 1000,
         pause_seconds: float = PAUSE_SECONDS,
@@ -126,6 +132,8 @@ class Router:
         self._pushes = pushes
         self._ended = ended
         self._applied = applied
+        self._allowed = allowed
+        self.metrics = metrics
         self._clock = clock
         self._pause_seconds = pause_seconds
         self._users: dict[int, asyncio.Lock] = {}
@@ -135,8 +143,11 @@ class Router:
 
         Raises:
             RetryableError, StoreUnavailable: an engine is away; route the same records again.
+            Stopped: the router is to end, and has not dealt with all of them.
         """
-        young = [r for r in records if isinstance(r.event, TweetPosted) and self._young(r.event)]
+        posts = [r for r in records if isinstance(r.event, TweetPosted)]
+        young = [r for r in posts if self._young(_said_ms(r))]
+        self.metrics.passed_over.inc(len(posts) - len(young))
         wanted = [one for record in young for one in await self._wanted(record)]  # 1
         if not wanted:
             return
@@ -151,13 +162,19 @@ class Router:
                 one = queue.get_nowait()
                 # One of a user's at a time, so that the urgent one is counted first.
                 async with self._users[one.user_id]:
+                    await self._allowed()
                     outcome = await self._one(one)  # 3
                 self.counts[outcome] = self.counts.get(outcome, 0) + 1
+                self.metrics.decided.labels(one.kind, outcome).inc()
 
-        await asyncio.gather(*(work() for _ in range(min(AT_ONCE, len(wanted)))))
+        # All have ended before anybody may come with the same records again.
+        workers = [work() for _ in range(min(AT_ONCE, len(wanted)))]
+        for ended in await asyncio.gather(*workers, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
 
-    def _young(self, event: TweetPosted) -> bool:
-        return self._clock() - min(event.occurred_at, event.created_at) < AGE_MAX_MS
+    def _young(self, said_ms: int) -> bool:
+        return self._clock() - said_ms < AGE_MAX_MS
 
     async def _wanted(self, record: LogRecord) -> Iterable[Wanted]:
         event = record.event
@@ -171,7 +188,14 @@ class Router:
             for user in await self._named(event):
                 kinds.setdefault(user, MENTION)
         return [
-            Wanted(int(kind not in URGENT), event.tweet_id, user, kind, event.user_id)
+            Wanted(
+                int(kind not in URGENT),
+                event.tweet_id,
+                user,
+                kind,
+                event.user_id,
+                _said_ms(record),
+            )
             for user, kind in kinds.items()
             if user not in (0, event.user_id)
         ]
@@ -183,6 +207,8 @@ class Router:
 
     async def _one(self, one: Wanted) -> str:
         """Decides about one, and sends it; says in a word what became of it."""
+        if not self._young(one.said_ms):
+            return "late"  # it waited, for an engine or because pushes were off
         settings = await self.reads.notifications.settings(one.user_id)
         if not is_on(settings.preferences, PUSH, one.kind):
             return "off"
@@ -202,18 +228,26 @@ class Router:
         await self._ledger.pushed(one.user_id, message.id, now_ms)
         outcomes = [await self._push(one.user_id, address, message) for address in addresses]
         state = Outcome.DELIVERED if Outcome.DELIVERED in outcomes else outcomes[0]
+        if state is Outcome.DELIVERED:
+            self.metrics.delay.observe(max(0.0, self._clock() - one.said_ms) / 1000)
         await self._ledger.end(one.user_id, message.id, now_ms, state.value)
         return state.value
 
     async def _push(self, user_id: int, address: Address, message: Message) -> Outcome:
-        outcome = await self._pushes.push(address, message)
+        outcome = await self._try(address, message)
         for attempt in range(1, TRIES_MAX):
             if outcome is not Outcome.LATER:
                 break
             await asyncio.sleep(self._pause_seconds * 2 ** (attempt - 1))
-            outcome = await self._pushes.push(address, message)
+            outcome = await self._try(address, message)
         if outcome is Outcome.GONE:
             await self._ended(user_id, address)
+            self.metrics.gone.inc()
+        return outcome
+
+    async def _try(self, address: Address, message: Message) -> Outcome:
+        outcome = await self._pushes.push(address, message)
+        self.metrics.tries.labels(outcome.value).inc()
         return outcome
 
     async def _message(self, one: Wanted) -> Message | None:
@@ -240,3 +274,9 @@ class Router:
             path=f"/api/tweets/{one.tweet_id}",
             urgent=one.kind in URGENT,
         )
+
+
+def _said_ms(record: LogRecord) -> int:
+    event = record.event
+    assert isinstance(event, TweetPosted)
+    return min(event.occurred_at, event.created_at)

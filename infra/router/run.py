@@ -2,7 +2,8 @@
 
 The first router of a log begins at its end: what was posted before anybody could be pushed to is
 told in the app. Several may run; each reads everything, and the ledger has each notification sent
-by one of them. Readers follow the generations in service, as the gateway's do.
+by one of them. Readers follow the generations in service, as the gateway's do. While pushes are off
+(:mod:`.pausing`) it reads no further.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 
 from events.cassandra import Statements
 from events.errors import RetryableError as EventsRetryable
@@ -20,10 +22,13 @@ from events.snowflake import SnowflakeMinter, time_of
 from events.types import DeliveryAddressRemoved
 from infra import compose
 from infra.compose import Engines
-from infra.demo.convergence import Offsets, open_view
+from infra.demo.convergence import LogView, Offsets, open_view
 from infra.diff import keys
 from infra.following import Following, ended
+from infra.levels import heard, orders_of
 from infra.router.ledger import Ledger
+from infra.router.metrics import RouterMetrics
+from infra.router.pausing import Pausing, Stopped
 from infra.router.ports import Pushes
 from infra.router.route import Reads, Router
 from projections.base import RetryableError
@@ -37,6 +42,8 @@ DECIDING = ("tweets", NAME)
 APPLIED_SECONDS_MAX = 5.0
 POLL_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
+LAG_SECONDS = 5.0
+"""How often the log is asked where it ends, for the metric."""
 
 log = logging.getLogger("murmur.router")
 
@@ -102,50 +109,59 @@ class Ending:
         await self._log.append(event)
 
 
-async def run(on: Engines, pushes: Pushes, stop: asyncio.Event) -> dict[str, int]:
+async def run(
+    on: Engines, pushes: Pushes, stop: asyncio.Event, metrics: RouterMetrics
+) -> dict[str, int]:
     """Routes until told to stop; returns how many notifications had what outcome.
 
     Raises:
         RetryableError, EventsError, KafkaException: an engine was away at the beginning.
     """
-    ledger = ledger_of(on)
+    ledger, orders, pausing = ledger_of(on), orders_of(on), Pausing(stop, metrics)
     await ledger.create()
-    async with compose.open_log(on) as appending, compose.open_minter(on) as minter:
+    await orders.create()
+    # What an operator ordered before holds for the first push.
+    await pausing.told(await orders.said())
+    async with AsyncExitStack() as closing:
+        appending = await closing.enter_async_context(compose.open_log(on))
+        minter = await closing.enter_async_context(compose.open_minter(on))
+        view = open_view(on)
+        closing.callback(view.close)
         applied = Applied(on)
-        router = Router(reads_of(on), ledger, pushes, Ending(appending, minter), applied)
+        router = Router(
+            reads_of(on), ledger, pushes, Ending(appending, minter), applied, pausing, metrics
+        )
 
         def change(there: Engines) -> None:
             router.reads, applied.on = reads_of(there), there
 
-        following = asyncio.create_task(Following(on, change).run())
-        try:
-            await _follow(on, router, ledger, stop)
-        finally:
-            await ended(following)
+        for beside in (
+            Following(on, change).run(),
+            heard(orders, pausing.told),
+            _observe(view, ledger, metrics),
+        ):
+            closing.push_async_callback(ended, asyncio.create_task(beside))
+        await _follow(view, router, ledger, stop)
     return router.counts
 
 
-async def _follow(on: Engines, router: Router, ledger: Ledger, stop: asyncio.Event) -> None:
-    view = open_view(on)
+async def _follow(view: LogView, router: Router, ledger: Ledger, stop: asyncio.Event) -> None:
+    stored = await ledger.positions()
+    start: Offsets = {at: stored.get(at, end) for at, end in (await view.ends([TOPIC])).items()}
+    await ledger.reached(start)
+    following = view.follow(start)
     try:
-        stored = await ledger.positions()
-        start: Offsets = {at: stored.get(at, end) for at, end in (await view.ends([TOPIC])).items()}
-        await ledger.reached(start)
-        following = view.follow(start)
-        try:
-            async for records, upto in following:
-                if records and not await _routed(router, records, stop):
-                    break  # the next router reads them again
-                moved = {at: offset for at, offset in upto.items() if offset != start[at]}
-                if moved:
-                    await ledger.reached(moved)
-                    start = upto
-                if stop.is_set():
-                    break
-        finally:
-            await following.aclose()
+        async for records, upto in following:
+            if records and not await _routed(router, records, stop):
+                break  # the next router reads them again
+            moved = {at: offset for at, offset in upto.items() if offset != start[at]}
+            if moved:
+                await ledger.reached(moved)
+                start = upto
+            if stop.is_set():
+                break
     finally:
-        view.close()
+        await following.aclose()
 
 
 async def _routed(router: Router, records: Sequence[LogRecord], stop: asyncio.Event) -> bool:
@@ -153,13 +169,37 @@ async def _routed(router: Router, records: Sequence[LogRecord], stop: asyncio.Ev
     while True:
         try:
             await router.route(records)
+        except Stopped:
+            return False
         except (RetryableError, EventsRetryable) as error:
             log.warning("pushes wait: %s", error)
+            router.metrics.retries.inc()
             if stop.is_set():
                 return False
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return True
+
+
+async def lags(view: LogView, ledger: Ledger) -> Offsets:
+    """Returns how many records of each partition were not dealt with; empty before any router.
+
+    Raises:
+        RetryableError, EventsError: an engine is away.
+    """
+    reached = await ledger.positions()
+    ends = await view.ends([TOPIC]) if reached else {}
+    return {at: max(0, end - reached.get(at, end)) for at, end in ends.items()}
+
+
+async def _observe(view: LogView, ledger: Ledger, metrics: RouterMetrics) -> None:
+    while True:
+        try:
+            for (topic, partition), lag in (await lags(view, ledger)).items():
+                metrics.lag.labels(topic, str(partition)).set(lag)
+        except (RetryableError, EventsRetryable) as error:
+            log.debug("the lag is not known: %s", error)
+        await asyncio.sleep(LAG_SECONDS)
 
 
 async def mailed(on: Engines) -> AsyncIterator[int]:

@@ -10,16 +10,21 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from py_vapid import Vapid02
 
 from events.admin import Admin
 from events.log import Log
 from events.snowflake import SnowflakeMinter
 from events.types import DeliveryAddressAdded, TweetPosted, UsernameClaimed, UserRegistered
+from gateway.levels.level import Level, Order
 from infra import compose
 from infra.compose import Engines
 from infra.demo.convergence import open_view
-from infra.router.run import ledger_of, run
+from infra.levels import now_ms, orders_of
+from infra.router.ledger import Ledger
+from infra.router.metrics import RouterMetrics
+from infra.router.run import lags, ledger_of, run
 from infra.router.web_push import WebPush
 from infra.settings import Settings
 from tests.integration.infra.generations import Fed
@@ -44,6 +49,7 @@ class Place:
         self._log = log
         self._minter = minter
         self.alice = self.bob = 0
+        self.metrics = RouterMetrics(CollectorRegistry())
         self.name = ""
 
     async def say(self, kind: Any, **fields: Any) -> int:
@@ -133,10 +139,7 @@ async def test_live_traffic_is_pushed_once_and_goes_on_where_it_was(place: Place
 
     async def routing(expected: list[str], say: list[str]) -> None:
         stop = asyncio.Event()
-        router = asyncio.create_task(run(place.on, place.pushes, stop))
-        while not await ledger.positions():
-            await asyncio.wait({router}, timeout=0.1)
-            assert not router.done(), router.result()
+        router = await routing_from_now(place, ledger, stop)
         expected += [await place.tweet(text) for text in say]
         await place.until(lambda: len(place.pushed) >= len(expected))
         stop.set()
@@ -154,3 +157,39 @@ async def test_live_traffic_is_pushed_once_and_goes_on_where_it_was(place: Place
     await Fed(place.on.at({"notifications": "t2"}), again, view).feed()
     view.close()
     assert place.pushed == expected
+
+
+async def routing_from_now(
+    place: Place, ledger: Ledger, stop: asyncio.Event
+) -> asyncio.Task[dict[str, int]]:
+    """Returns a router that has begun."""
+    router = asyncio.create_task(run(place.on, place.pushes, stop, place.metrics))
+    while not await ledger.positions():
+        await asyncio.wait({router}, timeout=0.1)
+        assert not router.done(), router.result()
+    return router
+
+
+async def test_what_is_due_at_level_one_is_kept_and_pushed_after_it(place: Place) -> None:
+    ledger, orders = ledger_of(place.on), orders_of(place.on)
+    await ledger.create()
+    await orders.create()
+    await orders.order(Order(Level.LEAN, int(now_ms()) + 120_000, actor="ada"))
+    stop = asyncio.Event()
+    router = await routing_from_now(place, ledger, stop)
+    kept = await place.tweet(place.name)
+    view = open_view(place.on)
+
+    def lag() -> float:
+        labels = {"topic": "new-tweets", "partition": "0"}
+        return place.metrics.registry.get_sample_value("murmur_router_lag", labels) or 0.0
+
+    await place.until(lambda: lag() == 1)
+    assert place.pushed == []
+    assert sum((await lags(view, ledger)).values()) == 1
+    await orders.withdraw()
+    await place.until(lambda: place.pushed == [kept])
+    await place.until(lambda: lag() == 0)
+    view.close()
+    stop.set()
+    assert await router == {"delivered": 1}

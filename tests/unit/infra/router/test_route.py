@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from prometheus_client import CollectorRegistry
 from py_vapid import Vapid02
 
 from events.slices import LogRecord
 from events.types import TweetPosted, UserDeactivated
+from gateway.levels.level import Claim, Level, Order, Said
 from infra.router.digest import Digests
 from infra.router.ledger import HOUR_MS, RETAKE_SECONDS, Ledger
+from infra.router.metrics import RouterMetrics
+from infra.router.pausing import Pausing, Stopped
 from infra.router.ports import Message, Outcome
 from infra.router.route import AGE_MAX_MS, PUSHES_PER_HOUR, RESERVED, Reads, Router
 from infra.router.smtp import Server, Smtp
@@ -39,6 +44,9 @@ class Scene:
         self.database = Database()
         self.routed = 0
         self.addresses: dict[int, Address] = {}
+        self.stop = asyncio.Event()
+        self.metrics = RouterMetrics(CollectorRegistry())
+        self.pausing = Pausing(self.stop, self.metrics)
         oracle = self.world.oracle
         self.reads = Reads(
             FakeAccounts(self.world.log),
@@ -66,6 +74,8 @@ class Scene:
             pushes or self.pushes,
             ended,
             applied,
+            self.pausing,
+            self.metrics,
             clock=lambda: self.now_ms,
             pause_seconds=0.001,
         )
@@ -78,6 +88,10 @@ class Scene:
         body = {"endpoint": address.address, "keys": keys}
         await self.world.call(201, "POST", "/api/notifications/subscriptions", body, user=user)
         return user
+
+    def counted(self, name: str, **labels: str) -> float | None:
+        """A metric of the routers."""
+        return self.metrics.registry.get_sample_value(f"murmur_router_{name}", labels)
 
     def said(self) -> list[LogRecord]:
         """What was posted since the last time."""
@@ -153,6 +167,7 @@ async def test_what_is_old_is_told_in_the_app_alone(scene: Scene) -> None:
     await world.tweet(bob, "@alice")
     scene.now_ms += AGE_MAX_MS
     assert await scene.route() == []
+    assert scene.counted("posts_passed_over_total") == 1
 
 
 async def test_what_comes_again_is_pushed_once(scene: Scene) -> None:
@@ -166,6 +181,48 @@ async def test_what_comes_again_is_pushed_once(scene: Scene) -> None:
     scene.routed = 0
     scene.now_ms += RETAKE_SECONDS * 1000 + 1
     assert await scene.route(scene.new_router()) == []
+    decided = "notifications_total"
+    assert scene.counted(decided, kind="mention", outcome="delivered") == 1
+    assert scene.counted(decided, kind="mention", outcome="repeated") == 2
+    assert scene.counted("delay_seconds_count") == 1
+
+
+async def test_pushes_wait_at_level_one_and_what_is_old_by_then_is_dropped(scene: Scene) -> None:
+    world = scene.world
+    await scene.subscribed("alice")
+    bob = await world.register("bob")
+    measured = Said(None, (Claim("a:1", Level.LEAN, "store"),))
+    await scene.pausing.told(measured)
+    kept = await world.tweet(bob, "@alice")
+    waiting = asyncio.create_task(scene.route())
+    await asyncio.wait({waiting}, timeout=0.1)
+    assert not waiting.done() and scene.service.got == []
+    assert scene.counted("degradation_level") == 1
+    await scene.pausing.told(Said(Order(Level.NORMAL), measured.claims))  # an order holds alone
+    assert await waiting == [f"mention:{kept}"]
+    assert scene.counted("degradation_level") == 0
+    await scene.pausing.told(Said(Order(Level.LEAN)))
+    await world.tweet(bob, "@alice again")
+    waiting = asyncio.create_task(scene.route())
+    await asyncio.wait({waiting}, timeout=0.1)
+    scene.now_ms += AGE_MAX_MS
+    await scene.pausing.told(Said())
+    assert await waiting == []
+    assert scene.counted("notifications_total", kind="mention", outcome="late") == 1
+
+
+async def test_a_router_that_ends_while_pushes_wait_leaves_them_to_the_next(scene: Scene) -> None:
+    world = scene.world
+    await scene.subscribed("alice")
+    bob = await world.register("bob")
+    await world.tweet(bob, "@alice")
+    await scene.pausing.told(Said(Order(Level.LEAN)))
+    scene.stop.set()
+    with pytest.raises(Stopped):
+        await scene.route()
+    await scene.pausing.told(Said())
+    scene.routed = 0
+    assert len(await scene.route()) == 1
 
 
 class _Dies:
@@ -214,6 +271,11 @@ async def test_fifty_an_hour_the_urgent_first(scene: Scene) -> None:
     later = [f"mention:{await world.tweet(bob, '@alice')}" for _ in range(RESERVED + 1)]
     assert await scene.route() == later[:RESERVED]
     assert scene.router.counts["limited"] == 15 + 1
+    limited = [
+        scene.counted("notifications_total", kind=kind, outcome="limited")
+        for kind in ("retweet", "mention")
+    ]
+    assert limited == [15, 1]
     scene.now_ms += HOUR_MS
     dave = await scene.subscribed("dave")
     scene.now_ms = STARTED_MS + HOUR_MS + 2000
@@ -247,6 +309,9 @@ async def test_a_service_that_is_slow_is_asked_again_and_one_that_knows_nobody_i
     assert await scene.route() == []
     assert world.oracle.notifications.addressed(alice, "web-push") == []
     assert scene.router.counts == {"delivered": 1, "gone": 1}
+    tries = [scene.counted("tries_total", outcome=one) for one in ("later", "delivered", "gone")]
+    assert tries == [2, 1, 1]
+    assert scene.counted("subscriptions_gone_total") == 1
 
 
 async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
