@@ -36,9 +36,11 @@ class What(StrEnum):
     TIMELINE = "timeline"
     LIST = "list"
     BOOKMARKS = "bookmarks"
+    NOTIFICATIONS = "notifications"
 
 
 ID_OF = dict.fromkeys((What.ACCOUNT, What.GRAPH, What.TIMELINE, What.BOOKMARKS), "user")
+ID_OF |= {What.NOTIFICATIONS: "user"}
 ID_OF |= {What.TWEET: "tweet", What.COUNTS: "tweet", What.LIST: "list"}
 """Whose id each takes."""
 
@@ -58,10 +60,11 @@ def repair(
 ) -> None:
     """Put one key right in the generation in service: rows from the log, and cached answers.
 
-    `account`, `graph`, `timeline` and `bookmarks` take a user's id, `username` a name, `tweet` and
-    `counts` a tweet's id, `list` a list's. Only the partitions that speak of the key are read.
-    Workers go on meanwhile; the key is looked at again once they have passed the repair. A repair
-    that writes is told to the audit topic first; a key that is right is left alone.
+    `account`, `graph`, `timeline`, `bookmarks` and `notifications` take a user's id, `username` a
+    name, `tweet` and `counts` a tweet's id, `list` a list's. Only the partitions that speak of the
+    key are read. Workers go on meanwhile; the key is looked at again once they have passed the
+    repair. A repair that writes is told to the audit topic first; a key that is right is left
+    alone.
 
     Exit status 0 when it is right now, 1 when something is still wrong, or would be repaired.
 

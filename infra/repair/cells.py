@@ -22,6 +22,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from events.snowflake import compose
+from projections.store import id_timestamp
+
 Row: TypeAlias = tuple[str, tuple[Any, ...]]
 """A table, and the values of its primary key."""
 
@@ -41,9 +44,12 @@ RIVALS = {
 """Pairs of cells of which readers take the one with the higher timestamp, the first of equal ones:
 what was said in order, and what came by a redrive."""
 
-WHOLE = "tallies"
-"""Table of registers: what one says follows from its own position, so its cells are right or wrong
+WHOLE = frozenset({"tallies", "act_counts"})
+"""Tables of registers: what one says follows from its own position, so its cells are right or wrong
 together, and are written together."""
+
+BY_ID = frozenset({"notices_read"})
+"""Tables whose timestamps are made of Snowflake ids: far below those of offsets."""
 
 _INSERT = re.compile(
     r"INSERT INTO \{(\w+)\} \(([^)]*)\)\s+VALUES \(([^)]*)\)(?: USING TIMESTAMP (\?))?\s*$"
@@ -117,7 +123,7 @@ class Expected:
             end: Where its partition ends; 0 where it is not a record's.
         """
         self._ends[one.row] = max(end, self._ends.get(one.row, 0))
-        if one.row[0] == WHOLE:
+        if one.row[0] in WHOLE:
             self._whole.setdefault(one.row, []).append(one.cells)
         cells = self._rows.setdefault(one.row, {})
         durable = self._durable.setdefault(one.row, {}) if is_durable else {}
@@ -241,7 +247,8 @@ class _Fixing:
         self._expected = expected
         self._last = expected.last(row)
         self._tries = tries
-        self._end = end
+        self._is_by_id = row[0] in BY_ID
+        self._end = id_timestamp(compose(_now() // 1000, 0, 0)) if self._is_by_id else end
 
     def changes(self, cells: Mapping[str, Cell] | None) -> Iterable[Change]:
         """Yields what is wrong with a row that is stored like this; None: it is not."""
@@ -251,7 +258,7 @@ class _Fixing:
         is_missing = cells is None and not self._expected.fits(self._row, ROW, None)
         if cells is None and not is_missing:
             return
-        if self._row[0] == WHOLE:
+        if self._row[0] in WHOLE:
             yield from self._register(cells)
             return
         for column in dict.fromkeys((*self._last, *(cells or {}))):
@@ -317,7 +324,8 @@ class _Fixing:
         right = self._last[column]
         if stored is None:
             top = self._end + (column != self._rivals()[0])  # whoever loses stays below the other
-            ladder = (right.at, max(right.at, 0), max(right.at, top), _now())
+            above_first = right.at if self._is_by_id else max(right.at, 0)
+            ladder = (right.at, above_first, max(right.at, top), _now())
             at, value = ladder[min(self._tried(column), 3)], None
         else:
             at, value = max(right.at, stored.at + 1), stored.value

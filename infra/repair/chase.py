@@ -1,6 +1,6 @@
 """A register that is written again and again at the log's end, until its worker counts on from it.
 
-A look of a repair takes tenths of a second. A worker whose every slice speaks of the tweet has
+A look of a repair takes tenths of a second. A worker whose every slice speaks of the key has
 written the next register meanwhile, from the wrong one; a repair that looks, writes and looks again
 is outrun for as long as the traffic lasts. So the partition is followed by a reader that stays at
 its end, and what it has counted is written after each batch:
@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from events.slices import LogRecord
 from infra.demo.convergence import LogView
-from infra.repair.cells import Write, written
+from infra.repair.cells import Cell, Row, Write, written
 from infra.repair.log import Place
-from infra.repair.rows import Part, Rows
+from infra.repair.rows import Rows, parts_of
 from infra.repair.targets import sliced
 from projections.engagement import children, likes
 from projections.engagement.layout import Family, Likes
@@ -43,6 +44,20 @@ from projections.store import Store
 
 CHASE_S_MAX = 20.0
 SETTLED_READS = 20
+
+
+class Chased(Protocol):
+    """Registers of one partition, by position, as its records come."""
+
+    place: Place
+
+    def add(self, records: Sequence[LogRecord]) -> None:
+        """Takes in the next records of the partition."""
+        ...
+
+    def rows(self, position: int) -> list[Write]:
+        """Returns the registers of a position that was reached."""
+        ...
 
 
 class Registers:
@@ -91,12 +106,16 @@ class Registers:
             return likes.register_rows(self.source, {self.tweet_id: now})[0]
         return children.register_rows(self.source, {self.tweet_id: Family(position, at.counts)})[0]
 
+    def rows(self, position: int) -> list[Write]:
+        """See :class:`Chased`."""
+        return [self.row(position)]
+
     def _now(self) -> Likes | Family:
         return self._likes if self.place[0] == "engagements" else self._family
 
 
 async def chase(
-    registers: Registers,
+    registers: Chased,
     start: int,
     view: LogView,
     store: Store,
@@ -111,27 +130,35 @@ async def chase(
         view: The log; it is this one's until it returns.
         store: The unit's tables.
         rows: The same, as a repair reads them.
-        forget: Forgets what is cached of the counts.
+        forget: Forgets what is cached of the key.
 
     Raises:
         RetryableError, KafkaException: an engine is away.
     """
-    key = (("tweet_id", registers.tweet_id), ("source", registers.source))
     deadline = time.monotonic() + CHASE_S_MAX
     settled = 0
     async with aclosing(view.follow({registers.place: start})) as batches:
         async for records, upto in batches:
             end = upto[registers.place]
             registers.add(records)
-            await store.execute(*registers.row(end))
+            asked = [written(write, rows.keys).row for write in registers.rows(end)]
+            for write in registers.rows(end):
+                await store.execute(*write)
             await forget()
-            stored = await rows.read([Part("tallies", key)])
-            for cells in stored.values():
-                position = cells["position"].value if "position" in cells else 0
-                if position > end:
-                    continue  # the worker is ahead by a batch
-                right = written(registers.row(position), rows.keys).cells
-                is_right = right == {name: cell.value for name, cell in cells.items()}
-                settled = settled + 1 if is_right else 0
+            stored = await rows.read(parts_of(asked, rows.keys))
+            # Where the worker is ahead by a batch, nothing can be said.
+            seen = {row: cells for row, cells in stored.items() if _position(cells) <= end}
+            are_right = (_is_right(registers, row, cells, rows) for row, cells in seen.items())
+            settled = settled + bool(seen) if all(are_right) else 0
             if settled >= SETTLED_READS or time.monotonic() > deadline:
                 return
+
+
+def _is_right(registers: Chased, row: Row, cells: Mapping[str, Cell], rows: Rows) -> bool:
+    at = (written(write, rows.keys) for write in registers.rows(_position(cells)))
+    stored = {name: cell.value for name, cell in cells.items()}
+    return any(one.row == row and one.cells == stored for one in at)
+
+
+def _position(cells: Mapping[str, Cell]) -> int:
+    return int(cells["position"].value) if "position" in cells else 0

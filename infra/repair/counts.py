@@ -187,8 +187,11 @@ class Counts:
         sources = (row[1][1].rpartition("/") for row in wrong if row[0] == "tallies")
         return {(topic, int(number)) for topic, _, number in sources if topic in self.topics}
 
-    def registers(self, place: Place, records: Sequence[LogRecord]) -> Registers:
-        """Returns the registers of a partition as of some records."""
+    def registers(
+        self, place: Place, records: Sequence[LogRecord], wrong: Iterable[Row]
+    ) -> Registers:
+        """Returns the registers of a partition as of some records: one tweet's are one row."""
+        del wrong
         assert self._log is not None  # who read the records
         found = Registers(self._tweet, place)
         found.add([r for r in records if r[:2] == place and not self._log.sent_back(r)])

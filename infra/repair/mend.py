@@ -25,7 +25,7 @@ Bounded by: ``LOOKS_MAX`` looks, ``WAIT_S`` for the worker after each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -38,11 +38,12 @@ from infra.diff.explain import Records
 from infra.diff.looks import Looker
 from infra.diff.sides import GenerationSide, topics_of
 from infra.diff.views import KINDS_OF_UNIT
-from infra.repair.cells import Change, Expected, Row, Stored, Tries, Written, changes, written
+from infra.repair.cells import Cell, Change, Expected, Row, Stored, Tries, changes, written
 from infra.repair.chase import chase
 from infra.repair.counts import Counts
 from infra.repair.log import KeyLog
-from infra.repair.rows import Rows
+from infra.repair.notices import Notifications
+from infra.repair.rows import Part, Rows
 from infra.repair.targets import Target
 from projections.unit import StoredUnit
 
@@ -153,7 +154,7 @@ class Mender:
             for change in wrong:
                 tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
             await self._forget(target, stored)
-            if attempt and isinstance(target, Counts):
+            if attempt and isinstance(target, Counts | Notifications):
                 await self._chase(target, stored, wrong)
             if not await self._shown.reach(await self._ends(), self._wait_s):
                 outcome.problems = ["no worker has caught up since, so it was not looked at again"]
@@ -166,22 +167,15 @@ class Mender:
     async def _look(self, target: Target, tries: Tries) -> tuple[Stored, list[Change]]:
         applied = await self._shown.positions()  # 1
         await self._read(target)  # 2
-        known = [self._written(f[1]) for f in target.facts(self._records, {}, self._upto)]
+        known = [
+            written(write, self._rows.keys)
+            for _, write in target.facts(self._records, {}, self._upto)
+        ]
         rows = {one.row for one in known if target.owns(one.row)}
-        stored = await self._rows.read(target.parts(rows))  # 3
-        stored.update(await self._rows.read(target.also(stored)))
-        stored = {row: cells for row, cells in stored.items() if target.owns(row)}
+        stored = await kept(target, self._rows, rows)  # 3
         await self._read(target)  # 4
         records, now = self._records, self._upto
-        expected = Expected()
-        for because, write in target.facts(records, stored, now):
-            one = self._written(write)
-            if target.owns(one.row):
-                is_durable = bool(because) and all(
-                    self._log.is_applied(r, applied) for r in because
-                )
-                end = max((now[record[:2]] for record in because), default=0)
-                expected.add(one, is_durable, end)
+        expected = wanted(target, self._log, records, stored, applied, now, self._rows.keys)
         places = {record[:2] for record in records} or {
             place for place in now if place[0] in target.topics
         }
@@ -197,7 +191,9 @@ class Mender:
             self._records = await target.extended(self._log, self._records, self._upto, ends)
         self._upto = ends
 
-    async def _chase(self, target: Counts, stored: Stored, wrong: Sequence[Change]) -> None:
+    async def _chase(
+        self, target: Counts | Notifications, stored: Stored, wrong: Sequence[Change]
+    ) -> None:
         """Stays with partitions whose worker has written on from a wrong register meanwhile."""
         # One that a deletion hides is not there to be counted on from.
         there = [change.row for change in wrong if change.stored is not None]
@@ -205,7 +201,7 @@ class Mender:
             view = open_view(self._on)
             try:
                 await chase(
-                    target.registers(place, self._records),
+                    target.registers(place, self._records, there),
                     self._upto[place],
                     view,
                     self._on.store_of(target.unit),
@@ -214,9 +210,6 @@ class Mender:
                 )
             finally:
                 view.close()
-
-    def _written(self, write: tuple[str, Sequence[object]]) -> Written:
-        return written(write, self._rows.keys)
 
     async def _forget(self, target: Target, stored: Stored) -> None:
         keys = [self._keys.of(*entry) for entry in target.caches(stored)]
@@ -236,6 +229,54 @@ class Mender:
             for one in settled.different
             for field in one.fields[:8]
         ]
+
+
+def wanted(
+    target: Target,
+    log: KeyLog,
+    records: Sequence[LogRecord],
+    stored: Stored,
+    applied: Offsets,
+    ends: Offsets,
+    keys: Mapping[str, Sequence[str]],
+) -> Expected:
+    """Returns what a log gives a target.
+
+    Args:
+        target: What it is about.
+        log: Where the records are from.
+        records: What it says of the target below ``ends``.
+        stored: What is stored of it.
+        applied: How far the unit has surely come.
+        ends: Where the log ends.
+        keys: The columns of each table's primary key.
+    """
+    expected = Expected()
+    for because, write in target.facts(records, stored, ends):
+        one = written(write, keys)
+        if target.owns(one.row):
+            is_durable = bool(because) and all(log.is_applied(r, applied) for r in because)
+            end = max((ends[record[:2]] for record in because), default=0)
+            expected.add(one, is_durable, end)
+    return expected
+
+
+async def kept(target: Target, rows: Rows, known: Iterable[Row]) -> dict[Row, dict[str, Cell]]:
+    """Returns what is stored of a target.
+
+    Args:
+        target: What it is about.
+        rows: The generation's.
+        known: The rows that the log gives it.
+    """
+    found: dict[Row, dict[str, Cell]] = {}
+    read: set[Part] = set()
+    parts = target.parts(known)
+    while parts:
+        found.update(await rows.read(parts))
+        read.update(parts)
+        parts = [part for part in dict.fromkeys(target.also(found)) if part not in read]
+    return {row: cells for row, cells in found.items() if target.owns(row)}
 
 
 def _summary(outcome: Outcome) -> str:

@@ -19,6 +19,10 @@ from projections.store import Store
 
 ROWS_MAX = 200_000
 
+TURNS = {"tallies": 0, "act_counts": 2}
+"""When a table is written, if not in the middle. A worker of engagement reads what counts before
+what it is counted from (``projections/engagement/tally.py``), one of notifications after it."""
+
 
 class TooMuch(Exception):
     """A key has more to it than a repair takes in; the message says what to do."""
@@ -95,14 +99,10 @@ class Rows:
             RetryableError: some of it may not be written; look again.
         """
         possible = [change for change in changes if not change.is_hopeless]
-        # What counts before what it is counted from: the rule of `projections/engagement/tally.py`.
-        for is_register in (True, False):
+        for turn in range(3):
+            of_turn = [change for change in possible if TURNS.get(change.row[0], 1) == turn]
             await asyncio.gather(
-                *(
-                    self._store.execute(*self._statement(change))
-                    for change in possible
-                    if (change.row[0] == "tallies") is is_register
-                )
+                *(self._store.execute(*self._statement(change)) for change in of_turn)
             )
 
     def _statement(self, change: Change) -> tuple[str, list[Any]]:

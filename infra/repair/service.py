@@ -10,6 +10,7 @@ from infra.compose import Engines
 from infra.diff.explain import Records
 from infra.repair.counts import Counts
 from infra.repair.mend import WAIT_S, Mender, Outcome, Tell
+from infra.repair.notices import notifications
 from infra.repair.targets import Account, Bookmarks, List, Target, Tweet, Username
 from infra.repair.ties import Graph, Posted
 
@@ -72,5 +73,7 @@ async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
             # Whom he follows is right from here on.
             relations = await compose.timelines_reader(on).graph.relations_of(int(key))
             yield Posted(int(key), relations.following)
+        case "notifications":
+            yield await notifications(on, int(key))
         case _:
             raise ValueError(f"nothing is called {what!r}")

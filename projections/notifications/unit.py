@@ -123,9 +123,9 @@ class Notifications(StoredUnit):
             records = piece.records[begin : begin + RECORDS_MAX]
             redriven = piece.origin is not None
             said = [one for r in records if (one := act_of(r, self._shape, redriven)) is not None]
-            rows = [row for record in records for row in _settings(record)]
-            tweets = list(_spoken(records, self._shape))
-            rows += dict.fromkeys([*_acts(said, self._shape), *tweets])
+            rows = [row for record in records for row in setting_rows(record)]
+            tweets = list(spoken_rows(records, self._shape))
+            rows += dict.fromkeys([*act_rows(said, self._shape), *tweets])
             await self._store.write(rows)  # 1
             concerned = await self._count(piece, said)  # 2, 3
             concerned |= dict.fromkeys(row[1][0] for row in tweets)
@@ -145,13 +145,13 @@ class Notifications(StoredUnit):
             changed = changes(said, known)
             registers = await self._registers({c.group for c in changed}, piece.source)
             for group, now in recounted(registers, changed).items():
-                rows.append((_REGISTER, (group, piece.source, *now, now.position)))
+                rows.append(register_row(group, piece.source, now))
         concerned: dict[int, None] = {}
         for (subject, actor), acts in known.items():
             groups = {act.group for act in acts if act.group}
             concerned |= dict.fromkeys(Group.named(group).user_id for group in groups)
             if any(act.redriven for act in acts):
-                rows += [(_REDRIVEN, (group, subject, actor, WRITTEN_AT)) for group in groups]
+                rows += (redriven_row(group, (subject, actor)) for group in groups)
         await self._store.write(rows)  # 3
         return concerned
 
@@ -162,7 +162,7 @@ class Notifications(StoredUnit):
         return {group: Register(position, acts) for group, position, acts in rows}
 
 
-def _acts(said: Iterable[tuple[Doer, Act]], shape: Shape) -> Iterator[Row]:
+def act_rows(said: Iterable[tuple[Doer, Act]], shape: Shape) -> Iterator[Row]:
     """Yields what records say of acts, and where it is told."""
     for (subject, actor), act in said:
         values = (subject, actor, act.offset, act.act_id, act.group, act.redriven)
@@ -175,7 +175,7 @@ def _acts(said: Iterable[tuple[Doer, Act]], shape: Shape) -> Iterator[Row]:
             yield _SPAN, (group.user_id, span, WRITTEN_AT)
 
 
-def _spoken(records: Iterable[Record], shape: Shape) -> Iterator[Row]:
+def spoken_rows(records: Iterable[Record], shape: Shape) -> Iterator[Row]:
     """Yields rows of the inboxes of those whom tweets speak to; a retweet speaks to nobody."""
     for record in records:
         event = record.event
@@ -187,6 +187,16 @@ def _spoken(records: Iterable[Record], shape: Shape) -> Iterator[Row]:
             yield _SPAN, (addressee, span, WRITTEN_AT)
 
 
+def register_row(group: str, source: str, now: Register) -> Row:
+    """Returns the row of a register."""
+    return _REGISTER, (group, source, *now, now.position)
+
+
+def redriven_row(group: str, doer: Doer) -> Row:
+    """Returns the row that says of whom an operator sent records back."""
+    return _REDRIVEN, (group, *doer, WRITTEN_AT)
+
+
 def addressees(event: TweetPosted) -> list[int]:
     """Returns whom a tweet may speak to: whom it answers and quotes, and names."""
     users = {event.reply_to_user_id, event.quote_of_user_id} - {None, 0, event.user_id}
@@ -194,7 +204,7 @@ def addressees(event: TweetPosted) -> list[int]:
     return [*(user for user in users if user), *map(of_name, list(names)[:NAMES_MAX])]
 
 
-def _settings(record: Record) -> Iterator[Row]:
+def setting_rows(record: Record) -> Iterator[Row]:
     """Yields what a record says of a user's settings."""
     match record.event:
         case NotificationsRead(user_id=user, up_to_id=up_to):

@@ -36,6 +36,7 @@ from infra.diff.views import KINDS_OF_UNIT
 from infra.repair.mend import Mender, Outcome
 from infra.repair.targets import Target
 from infra.settings import Settings
+from tests.integration.infra import repair_more
 from tests.integration.infra.generations import Fed, Town, town
 from tests.integration.infra.repair_plants import LIST, NOBODY, OTHER, post
 
@@ -67,6 +68,7 @@ async def told_town(stack: Settings) -> AsyncIterator[Town]:
         for user in (one, two, three):
             await made.append(TweetLiked, tweet_id=100, tweet_author_id=one, user_id=user)
         await post(made, 101, two, reply_to_id=100, reply_to_user_id=one, conversation_id=100)
+        await repair_more.tell(made)
         yield made
 
 
@@ -132,18 +134,23 @@ TRAFFIC: dict[str, Traffic] = {
     "graph": _ties,
     "timeline": _own_tweets,
     "counts": _likes_and_replies,
+    **repair_more.TRAFFIC,
 }
 """Events of what `murmur repair` takes, by the word."""
 
 UNIT_OF = {"account": "accounts", "username": "accounts", "tweet": "tweets", "counts": "engagement"}
 UNIT_OF |= {"list": "collections", "bookmarks": "collections"}
-BESIDE = ("accounts", "tweets", "engagement")
+UNIT_OF |= repair_more.UNIT_OF
+BESIDE = {
+    "timelines": ("accounts", "tweets", "engagement"),
+    "notifications": ("accounts", "tweets"),
+}
 
 
 async def fed(here: Town, what: str) -> Fed:
     """The generation that is repaired, fed up to where the log ends."""
     unit = UNIT_OF.get(what, "timelines")
-    for other in BESIDE if unit == "timelines" else ():
+    for other in BESIDE.get(unit, ()):
         await here.built(other, "r")
     return await here.built(unit, "r")
 

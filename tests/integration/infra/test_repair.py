@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from infra.diff.views import reads
+from infra.repair.mend import kept as stored_of
 from infra.repair.rows import Rows
 from infra.repair.targets import Bookmarks, Target
 from infra.settings import Settings
 from projections.unit import StoredUnit
+from tests.integration.infra import repair_more
 from tests.integration.infra.generations import Fed, Town
-from tests.integration.infra.repair_plants import LIST, PLANTS
+from tests.integration.infra.repair_plants import LIST
+from tests.integration.infra.repair_plants import PLANTS as PLANTS_OF_SOME
 from tests.integration.infra.repair_scene import (
     TRAFFIC,
     differing,
@@ -25,6 +28,8 @@ from tests.integration.infra.repair_scene import (
     mended,
     told_town,
 )
+
+PLANTS = PLANTS_OF_SOME | repair_more.PLANTS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
 
@@ -60,6 +65,7 @@ async def is_left_alone(here: Town, what: str, target: Target) -> None:
     read = reads(target.unit, made.on, made.on)
     for kind, key in target.questions:
         await read[kind](key)  # fills what is cached
+    assert not (await mended(here, made, target, is_dry=True)).outcome.was_wrong
     before = await kept(made, target)
     again, told = await mended(here, made, target)
     assert (again.changes, again.caches, again.is_right, told) == ([], [], True, [])
@@ -71,8 +77,7 @@ async def kept(made: Fed, target: Target) -> tuple[object, object]:
     unit = made.unit
     assert isinstance(unit, StoredUnit)
     rows = Rows(made.on, made.on.store_of(unit.name), unit.tables)
-    stored = await rows.read(target.parts(()))
-    stored.update(await rows.read(target.also(stored)))
+    stored = await stored_of(target, rows, ())
     keys = [made.on.keys(unit.name).of(*entry) for entry in target.caches(stored)]
     cached = await made.on.bus.calls_strict([("EXISTS", key) for key in keys])
     return stored, cached

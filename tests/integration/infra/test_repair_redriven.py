@@ -13,7 +13,7 @@ from events.types import TweetBookmarked, TweetLiked, TweetPosted
 from infra import compose
 from infra.repair.cells import AGED, Cell, Row, written
 from infra.repair.log import KeyLog
-from infra.repair.mend import Mender, Outcome
+from infra.repair.mend import Mender, Outcome, kept
 from infra.repair.rows import Rows
 from infra.repair.service import targets
 from infra.repair.targets import Target
@@ -117,9 +117,7 @@ async def lost(here: Town, target: Target) -> dict[Row, dict[str, Cell]]:
     await log.decided_anew(ends)
     records = await target.records(log, ends)
     known = {written(write, rows.keys).row for _, write in target.facts(records, {}, ends)}
-    stored = await rows.read(target.parts(row for row in known if target.owns(row)))
-    stored.update(await rows.read(target.also(stored)))
-    stored = {row: cells for row, cells in stored.items() if target.owns(row)}
+    stored = await kept(target, rows, [row for row in known if target.owns(row)])
     for (table, key), cells in stored.items():
         where = " AND ".join(f"{name} = ?" for name in rows.keys[table])
         gone = {name: cell.at for name, cell in cells.items() if (table, name) not in AGED}
