@@ -237,7 +237,11 @@ class Oracle(LogFed):
 
     def following(self, user: int) -> list[int]:
         """Visible accounts that ``user`` follows, ascending."""
-        return sorted(filter(self.visible, self._following(user)))
+        return list(filter(self.visible, self.followees(user)))
+
+    def followees(self, user: int) -> list[int]:
+        """Accounts that ``user`` follows, inactive ones included, ascending."""
+        return sorted(self._following(user))
 
     def followers(self, user: int) -> list[int]:
         """Visible accounts that follow ``user``, ascending."""

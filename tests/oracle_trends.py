@@ -23,8 +23,8 @@ The sentences
   score, count and term, fifty at most; each since the first window of an unbroken line of windows
   in which it was listed.
 - A user's own trends at the end of a window are the terms that at least ``own_min`` of those he
-  follows used in the last hour, counting of each followee the newest ``OWN_ROWS`` uses; by how many
-  followees, then by term.
+  follows, active or not, used in the last hour, counting of each followee the newest
+  ``OWN_ROWS`` uses; by how many followees, then by term.
 
 It keeps what was said, and counts anew for every question.
 """
@@ -89,6 +89,11 @@ class TrendsOracle:
     def slots(self) -> list[int]:
         """Returns the slots that hold anything."""
         return sorted(self._uses)
+
+    @property
+    def slot_ms(self) -> int:
+        """Length of a slot."""
+        return self._shape.slot_ms
 
     def uses(self, slot: int) -> list[list[Any]]:
         """Returns who used what in a slot, sorted: term, author, tweet, print, tags, places."""

@@ -8,17 +8,21 @@ what came and what was expected.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from events.types import TweetPosted
+from projections.fragments import rfc3339
 from projections.search.query.parse import parse
+from projections.trends.layout import WORLDWIDE
+from projections.trends.read import OWN_MIN, OWN_MS, OWN_ROWS, OWN_TRENDS_MAX
 from tests.conversation_client import read as read_conversation
 from tests.oracle import Oracle
 from tests.oracle_notifications import NotificationsOracle
 from tests.oracle_search import SearchOracle
 from tests.oracle_talk import TalkOracle
+from tests.oracle_trends import TrendsOracle
 
 PAGE = 3
 WHOLE = 50
@@ -31,16 +35,25 @@ Get = Callable[..., Awaitable[tuple[int, bytes]]]
 _PROFILE = ("username", "name", "description", "location", "url", "profile_image_url")
 
 
+class TrendsShown(NamedTuple):
+    """What is right of trends once nothing trends any more, and up to when it was worked out."""
+
+    oracle: TrendsOracle
+    done: int
+
+
 class Comparison:
     """Reads all there is.
 
     Args:
         oracle: What is right.
         get: Asks.
+        trends: What is right of trends; None where they are not to be compared.
     """
 
-    def __init__(self, oracle: Oracle, get: Get) -> None:
+    def __init__(self, oracle: Oracle, get: Get, trends: TrendsShown | None = None) -> None:
         self._oracle = oracle
+        self._trends = trends
         self._talk = TalkOracle(oracle)
         self._search = SearchOracle.of(oracle)
         self._notifications = NotificationsOracle(oracle)
@@ -64,9 +77,13 @@ class Comparison:
             await self._home(reader, (since or {}).get(reader))
             await self._of_reader(reader, readers)
             await self._told(reader)
+            if self._trends is not None:
+                await self._trending(reader, *self._trends)
+        said = [tweet.text for tweet in map(self._oracle.tweet, self._oracle.posted()) if tweet]
+        words = sorted({text.split()[0] for text in said if text}) or ["nothing"]
         for number, user in enumerate(readers):
-            name = self._profiled(user)
-            for query in (f"from:{name}", f"@{name} -1", f"{number} OR {number + 1}"):
+            name, one, other = self._profiled(user), words[number % len(words)], words[-1]
+            for query in (f"from:{name}", f"@{name} -{one}", f"{one} OR {other}"):
                 await self._found(user, query)
         for number, tweet in enumerate(self._oracle.posted()):
             await self._tweet(readers[number % len(readers)], tweet)
@@ -225,6 +242,20 @@ class Comparison:
 
         expected = self._search.search(parse(query), sees)
         await self._ids(reader, "/api/search", expected, q=query)
+
+    async def _trending(self, reader: int, right: TrendsOracle, done: int) -> None:
+        oracle = self._oracle
+        windows = right.history(done).get(WORLDWIDE, {})
+        ceased = max(windows, default=0) + right.slot_ms if windows else 0
+        page = await self._page(reader, "/api/trends")
+        expected: Any = [], rfc3339(ceased) if ceased else None
+        self._differs(reader, "/api/trends", (page["data"], page["meta"]["window_end"]), expected)
+        heard = [u for u in oracle.followees(reader) if not oracle.hidden_from(reader, u)]
+        own = right.own(heard, done, own_min=OWN_MIN, hour_ms=OWN_MS, rows=OWN_ROWS)
+        page = await self._page(reader, "/api/trends/personal")
+        found = [(one["query"], one["followee_count"]) for one in page["data"]]
+        asked = [(t if t.startswith("#") else f'"{t}"', number) for t, number in own]
+        self._differs(reader, "/api/trends/personal", found, asked[:OWN_TRENDS_MAX])
 
     async def _tweet(self, reader: int, tweet: int) -> None:
         oracle, path = self._oracle, f"/api/tweets/{tweet}"

@@ -27,6 +27,7 @@ from projections.engagement.unit import Engagement
 from projections.notifications.unit import Notifications
 from projections.search.unit import Search
 from projections.timelines.unit import Timelines
+from projections.trends.unit import Trends
 from projections.tweets.unit import Tweets
 from streams.decisions import REDRIVE
 from tests.model.log import MemoryLog, Place
@@ -57,7 +58,7 @@ READERS = {
         unit.name
         for unit in (
             *(Accounts, Tweets, Timelines, Engagement, Collections, Search),
-            Notifications,
+            *(Notifications, Trends),
         )
         if topic in unit.topics
     }
@@ -158,6 +159,14 @@ class Desk:
         told.add(letter.id.unit)
         if told == READERS[place.topic]:
             self._log.shelf.understand(self._log.garbled[place])
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether no tweet was sent back: one that was may come after its window."""
+        return not any(
+            isinstance(record.event, RedriveRequested) and record.event.topic == "new-tweets"
+            for record in self._log.records(REDRIVE)
+        )
 
     def told(self) -> list[LogRecord]:
         """Returns the log as it is meant, by all that was decided."""

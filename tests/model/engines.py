@@ -10,6 +10,7 @@ take, so `all_at_once` is mixed by the engines as well as by its seed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -39,7 +40,6 @@ from tests.model.processes import SMALL
 from tests.model.town import Town
 
 SCAN = 10_000
-_SMALL = ("buckets", "timeline_length", "popular_threshold", "celebrity_threshold", "inactive_days")
 
 
 def _tables_of(generation: str) -> str:
@@ -148,6 +148,9 @@ class KafkaLog(MemoryLog):
         super().__init__({topic: clients.topics.partitions(topic) for topic in PARTITIONS})
         self.pending: list[tuple[Event, bool]] = []
 
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
     def append(self, event: Event, gap: int = 0, *, garbled: bool = False) -> None:
         self.pending.append((event, garbled))
 
@@ -161,7 +164,7 @@ class RealEngines:
         self.limits = limits
         self.settings = clients.settings.model_copy(
             update={
-                **{name: getattr(SMALL, name) for name in _SMALL},
+                **{name: getattr(SMALL, name) for name in SMALL.model_fields_set},
                 "topic_prefix": f"m{number}-",
                 "generation": f"m{number}",
             }

@@ -19,6 +19,7 @@ from events.types import (
     ListMemberAdded,
     ListMemberRemoved,
     NotificationsRead,
+    Place,
     PreferencesChanged,
     ProfileChanged,
     TimelineOpened,
@@ -54,6 +55,10 @@ STEP = 1 << 12
 BASE_BITS = 24
 """Bits of the ids of one run."""
 
+PLACE = Place(44418, 23424975)
+LATE_MS = 3_000
+"""By so much a producer that was held up is too late for trends."""
+
 
 class Act(NamedTuple):
     """One act: a kind of ``KINDS``, and what it picks."""
@@ -77,11 +82,13 @@ class Life:
     Args:
         append: Appends an event to the log, after so many offsets without a record; ``garbled`` if
             nobody is to be able to read it.
+        now_ms: The log's time.
         base: Added to all ids, and part of all names.
     """
 
-    def __init__(self, append: Append, base: int = 0) -> None:
+    def __init__(self, append: Append, now_ms: Callable[[], int], base: int = 0) -> None:
         self._append = append
+        self.now_ms = now_ms
         self._garbles = False
         self._minted = 0
         self._gap = 0
@@ -128,6 +135,10 @@ class Life:
     def name(self, user: int) -> str:
         return f"User{self.people.index(user)}{self._tag}"
 
+    def word(self, number: int) -> str:
+        """Returns a word that nobody says outside of this run."""
+        return f"{number}x{self._tag}" if self._tag else f"{number}"
+
     def post_of(self, number: int) -> TweetPosted | None:
         """Returns a post, the newest by 0."""
         return self.posts[-1 - number % len(self.posts)] if self.posts else None
@@ -144,9 +155,11 @@ def _register(life: Life, act: Act) -> None:
 
 def _tweet(life: Life, act: Act, **fields: Any) -> None:
     user, tweet_id = life.user(act.who), life.mint(act.odd)
-    text = "" if "retweet_of_id" in fields else f"{act.what}"
+    text = "" if "retweet_of_id" in fields else f"{life.word(act.what)} #Tag{act.what % 2}"
     if act.whom % 3 == 0 and text:
         text += f" @{life.name(life.user(act.whom)).lower()}!"
+    if act.whom % 2:
+        fields["place"] = PLACE
     fields.setdefault("conversation_id", tweet_id)
     life.say(
         TweetPosted,
@@ -154,7 +167,7 @@ def _tweet(life: Life, act: Act, **fields: Any) -> None:
         tweet_id=tweet_id,
         user_id=user,
         text=text,
-        created_at=1,
+        created_at=life.now_ms() - LATE_MS * (act.odd % 8 == 7),
         **fields,
     )
     event = life.said[-1]

@@ -41,6 +41,12 @@ TOPIC_ID = "memory"
 Source = tuple[str, int]
 """Topic and partition."""
 
+FIRST_MS = 2_000_000_000_000
+"""When the log begins: after the accounts, by their ids."""
+
+TICK_MS = 500
+"""What passes from one record to the next."""
+
 
 class Place(NamedTuple):
     """Where a record is."""
@@ -111,12 +117,19 @@ class MemoryLog:
             for partition in range(number)
         }
         self._ends: dict[Source, int] = dict.fromkeys(self._records, 0)
+        self._now_ms = FIRST_MS
+
+    def now_ms(self) -> int:
+        """Returns the log's time; every record is appended somewhat later than the one before."""
+        return self._now_ms
 
     def append(self, event: Event, gap: int = 0, *, garbled: bool = False) -> None:
         """Appends an event to the partition of its key, after so many offsets without a record."""
         topic = topic_of(event)
         source = topic, partition_of(key_of(event), self._partitions[topic])
-        self.take(LogRecord(*source, self._ends[source] + gap, event), garbled=garbled)
+        self._now_ms += TICK_MS
+        record = LogRecord(*source, self._ends[source] + gap, event, self._now_ms)
+        self.take(record, garbled=garbled)
 
     def take(self, record: LogRecord, *, garbled: bool = False) -> None:
         """Takes in a record where it stands."""
@@ -164,7 +177,7 @@ class MemoryLog:
         if topic == DEAD_LETTERS:
             return self.letters[start:end]
         found = [r for r in self._records[topic, partition] if start <= r.offset < end]
-        return [Raw(record.offset, 0, None, record.value, []) for record in found]
+        return [Raw(record.offset, record.timestamp, None, record.value, []) for record in found]
 
     async def one(self, topic: str, partition: int, offset: int) -> Raw | None:
         found = await self.read(topic, partition, offset, offset + 1)

@@ -226,6 +226,12 @@ class Murmuration(RuleBasedStateMachine):
         of = ready[generation % len(ready)]
         self.run(self.town.keep(act, self.town.life.user(author), of, breaks))
 
+    @rule(which=_small, generation=_small, breaks=_breaks)
+    def trends_are_worked_out(self, which: int, generation: int, breaks: int | None) -> None:
+        """By one of two processes, if it may lead; it may be cut off in the middle."""
+        ready = self.run(self.town.generations.ready("trends"))
+        self.run(self.town.trends.lead(ready[generation % len(ready)], which, breaks))
+
     # --- generations ---
 
     @rule(unit=_unit, slices=_small, breaks=_breaks, stops=st.booleans(), knows=st.booleans())
@@ -328,6 +334,7 @@ class Murmuration(RuleBasedStateMachine):
         town = self.town
         await town.clear()
         await town.generations.look()
+        _right(await town.trends.differences())
         _right(await town.differences(town.gateways))
         for beside in await town.generations.views():
             _right(await town.differences([beside]))

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Protocol
 
 from events.cassandra import Statements
-from infra import compose
+from infra import compose, trending
 from infra.compose import Engines as Clients
 from infra.generations import state_of
 from infra.settings import Settings
@@ -24,6 +24,7 @@ from projections.store import Store
 from projections.timelines.fan_out import FanOut
 from projections.timelines.keeper import Keeper, KeeperSettings
 from projections.timelines.unit import Timelines
+from projections.trends.leader import Leader
 from projections.unit import StoredUnit
 from tests.memory.bus import MemoryBus
 from tests.memory.line import Line
@@ -34,6 +35,7 @@ from tests.model.log import Appending, MemoryLog
 
 STATES = (
     *("accounts", "tweets", "timelines", "engagement", "collections", "search", "notifications"),
+    "trends",
 )
 """Units with generations of their own."""
 
@@ -48,6 +50,13 @@ SMALL = Settings.model_construct(
     search_segment_tweets=2,
     search_segments=2,
     search_window_hours=168,
+    trend_slot_s=5.0,
+    trend_late_s=2.0,
+    trend_score_min=0.5,
+    trend_volume_min=1,
+    trend_place_volume_min=0,
+    trend_young_hours=0.0,
+    trend_never=(),
 )
 """Settings of a town of five."""
 
@@ -168,14 +177,17 @@ _NONE: Any = None
 """The session and the registry, which nothing here reaches for."""
 
 
-def process(on: Engines, serving: Mapping[str, str] | None = None) -> Process:
+def process(
+    on: Engines, serving: Mapping[str, str] | None = None, line: Line | None = None
+) -> Process:
     """Returns a new process.
 
     Args:
         on: The engines.
         serving: Generations by unit; the first where it says nothing.
+        line: What it is connected by; one of its own by default.
     """
-    line = Line()
+    line = line or Line()
     return Process(
         settings=on.settings,
         bus=on.bus(line),
@@ -236,6 +248,36 @@ def keeper(on: Engines, generation: str) -> tuple[Process, Keeper]:
             popular_threshold=there.settings.popular_threshold,
             read_seconds_max=0.0,
         ),
+    )
+
+
+def trend_leader(
+    on: Engines,
+    generation: str,
+    now_ms: Callable[[], int],
+    *,
+    name: str | None = None,
+    line: Line | None = None,
+) -> Leader:
+    """Who works out trends.
+
+    Args:
+        on: The engines.
+        generation: Of the trends.
+        now_ms: The leader's clock.
+        name: Of the row by which is led; the unit's by default.
+        line: What the process is connected by; one of its own by default.
+    """
+    there = process(on, {"trends": generation}, line)
+    return Leader(
+        there.bus,
+        there.store_of("trends"),
+        there.keys("trends"),
+        flow=there.chunks,
+        shape=trending.shape(there.settings),
+        rules=trending.rules(there.settings),
+        now_ms=now_ms,
+        name=name,
     )
 
 

@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from projections.generations import Phase
+from projections.trends.leader import CLOCK_SKEW_MS, Leader
 from streams.decisions import Decisions, Folded, Place
 from tests.model.desk import READERS
 from tests.model.life import Act
@@ -51,6 +52,25 @@ def a_promotion() -> None:
         machine.people_act([Act("tweet", user, 1, 0, 0) for user in range(3)])
 
 
+def trends_while_a_worker_lags() -> None:
+    """What is said of one tag is applied, of the other not yet; time passes, and somebody leads."""
+    with town() as machine:
+        machine.people_act([Act("tweet", user, 0, 0, 0) for user in range(3)])
+        machine.a_quiet_moment()
+        machine.people_act([Act("tweet", user, 0, 1, 0) for user in range(3)])
+        machine.people_act([Act("open", 0, 0, 0, 0)] * 40)
+        machine.trends_are_worked_out(which=0, generation=0, breaks=None)
+
+
+def hasty() -> AbstractContextManager[Any]:
+    """Whoever leads does not look at how far the log is applied."""
+
+    async def watermark(self: Leader) -> int:
+        return self._now_ms() - CLOCK_SKEW_MS
+
+    return mock.patch.object(Leader, "watermark", watermark)
+
+
 def ignored() -> AbstractContextManager[Any]:
     """Workers apply what was decided upon where it stands as well."""
 
@@ -83,10 +103,13 @@ CASES: list[tuple[Callable[[], None], Callable[[], AbstractContextManager[Any]]]
     (partial(a_letter_in_a_replay, "without", twice=False), ignored),
     (partial(a_letter_in_a_replay, "edited", twice=True), last),
     (a_promotion, never_ready),
+    (trends_while_a_worker_lags, hasty),
 ]
 
 
-@pytest.mark.parametrize(("story", "defect"), CASES, ids=["decided", "first counts", "phase"])
+@pytest.mark.parametrize(
+    ("story", "defect"), CASES, ids=["decided", "first counts", "phase", "watermark"]
+)
 def test_a_planted_defect_is_seen(
     story: Callable[[], None], defect: Callable[[], AbstractContextManager[Any]]
 ) -> None:

@@ -15,7 +15,7 @@ from unittest import mock
 
 import msgspec
 
-from infra import following
+from infra import following, trending
 from infra.replay import lifecycle
 from projections import positions
 from projections.base import RetryableError
@@ -24,13 +24,14 @@ from projections.timelines import authors, chunks, fan_out, keeper
 from projections.timelines.tiers import Tiers
 from tests.memory.line import Crashed
 from tests.model.buildings import TownGenerations
-from tests.model.compare import Comparison
+from tests.model.compare import Comparison, TrendsShown
 from tests.model.desk import Desk
 from tests.model.life import Life
 from tests.model.log import Source
 from tests.model.processes import Engines, mixed
 from tests.model.processes import keeper as made_keeper
 from tests.model.reader import MemoryGateway, errors
+from tests.model.trending import TownTrends
 from tests.model.worker import Worker
 from tests.oracle import Oracle
 
@@ -107,14 +108,20 @@ class Town:
         self.on = on
         self.gateways = gateways
         self.spare = spare
-        self.life = Life(on.log.append, on.base)
+        self.life = Life(on.log.append, on.log.now_ms, on.base)
         self.desk = Desk(on.log, self.life.say)
         self.members = members
         self.workers: list[Worker] = []
         self.zombies: list[Worker] = []
         self.generations = TownGenerations(self)
+        self.trends = TownTrends(self)
         self.since: dict[int, tuple[str, int]] = {}
-        self.compared = 0
+        self._compared = 0
+
+    @property
+    def compared(self) -> int:
+        """Returns how many reads, and windows with trends, were compared."""
+        return self._compared + self.trends.compared
 
     async def begin(self) -> None:
         """Starts the workers."""
@@ -279,7 +286,7 @@ class Town:
 
     async def read(self, read: Read) -> None:
         """Somebody reads something, perhaps by a gateway that is cut off in the middle."""
-        kind, about = read.what % 9, read.what // 9
+        kind, about = read.what % 11, read.what // 11
         user, gateway = (
             self.life.user(read.who),
             self.gateways[(read.who + about) % len(self.gateways)],
@@ -297,6 +304,8 @@ class Town:
             f"/api/users/{user}/mentions",
             f"/api/users/{other}/lists",
             "/api/notifications",
+            "/api/trends",
+            "/api/trends/personal",
         )[kind]
         if self.life.lists and kind == 7:
             path = f"/api/lists/{self.life.lists[about % len(self.life.lists)][0]}/tweets"
@@ -321,7 +330,11 @@ class Town:
             assert status != INTERNAL_ERROR, f"{path}: {errors}"
             return status, body
 
-        comparison = Comparison(Oracle(self.desk.told()), get)
+        trends = None
+        if self.desk.is_undecided:
+            done = await trending.reader(gateways[0].reads).done()
+            trends = TrendsShown(self.trends.oracle(), done)
+        comparison = Comparison(Oracle(self.desk.told()), get, trends)
         await comparison.all(self.since)
-        self.compared += comparison.compared
+        self._compared += comparison.compared
         return comparison.differences
