@@ -177,6 +177,7 @@ class RealEngines:
         self._producer: Log
         self._view: LogView
         self._snapshot: dict[bytes, tuple[bytes, int]] = {}
+        self._syncing = asyncio.Lock()
 
     async def open(self) -> None:
         """Makes the run's topics."""
@@ -207,6 +208,11 @@ class RealEngines:
         return LinedStatements(self._statements, line)
 
     async def sync(self) -> None:
+        # One consumer reads back: two workers that append chunks at once take turns.
+        async with self._syncing:
+            await self._synced()
+
+    async def _synced(self) -> None:
         pending, self._appended.pending = self._appended.pending, []
         if not pending:
             return
