@@ -305,14 +305,18 @@ def _collections(on: Engines) -> Collections:
     return Collections(on.bus, on.store_of(COLLECTIONS), on.keys(COLLECTIONS))
 
 
-def _search(on: Engines) -> Search:
+def search_window(on: Engines) -> Window:
+    """Bounds of the real-time tier."""
     settings = on.settings
-    window = Window(
+    return Window(
         tweets=settings.search_segment_tweets,
         segments=settings.search_segments,
         hours=settings.search_window_hours,
     )
-    return Search(on.bus, on.store_of(SEARCH), on.keys(SEARCH), window)
+
+
+def _search(on: Engines) -> Search:
+    return Search(on.bus, on.store_of(SEARCH), on.keys(SEARCH), search_window(on))
 
 
 def _notifications(on: Engines) -> Notifications:

@@ -37,10 +37,12 @@ class What(StrEnum):
     LIST = "list"
     BOOKMARKS = "bookmarks"
     NOTIFICATIONS = "notifications"
+    SEARCH = "search"
+    PEOPLE = "people"
 
 
 ID_OF = dict.fromkeys((What.ACCOUNT, What.GRAPH, What.TIMELINE, What.BOOKMARKS), "user")
-ID_OF |= {What.NOTIFICATIONS: "user"}
+ID_OF |= {What.NOTIFICATIONS: "user", What.PEOPLE: "user", What.SEARCH: "tweet"}
 ID_OF |= {What.TWEET: "tweet", What.COUNTS: "tweet", What.LIST: "list"}
 """Whose id each takes."""
 
@@ -60,8 +62,9 @@ def repair(
 ) -> None:
     """Put one key right in the generation in service: rows from the log, and cached answers.
 
-    `account`, `graph`, `timeline`, `bookmarks` and `notifications` take a user's id, `username` a
-    name, `tweet` and `counts` a tweet's id, `list` a list's. Only the partitions that speak of the
+    `account`, `graph`, `timeline`, `bookmarks`, `notifications` and `people` (the names that he is
+    found by) take a user's id, `username` a name, `tweet`, `counts` and `search` a tweet's id,
+    `list` a list's. Only the partitions that speak of the
     key are read. Workers go on meanwhile; the key is looked at again once they have passed the
     repair. A repair that writes is told to the audit topic first; a key that is right is left
     alone.

@@ -44,6 +44,7 @@ from infra.repair.counts import Counts
 from infra.repair.log import KeyLog
 from infra.repair.notices import Notifications
 from infra.repair.rows import Part, Rows
+from infra.repair.searched import Fix, Searched
 from infra.repair.targets import Target
 from projections.unit import StoredUnit
 
@@ -138,12 +139,12 @@ class Mender:
         outcome.caches = await self._not_stored(target)
         tries: dict[tuple[Row, str], int] = {}
         for attempt in range(LOOKS_MAX):
-            stored, wrong = await self._look(target, tries)
-            told = [change.words() for change in wrong]
+            stored, wrong, fixes = await self._look(target, tries)
+            told = [*(change.words() for change in wrong), *(fix.words for fix in fixes)]
             outcome.changes += [words for words in told if words not in outcome.changes]
             if is_dry or not outcome.was_wrong:
                 return outcome
-            if attempt and not wrong:
+            if attempt and not told:
                 break
             if not attempt:
                 await self._tell(_summary(outcome))
@@ -153,6 +154,7 @@ class Mender:
                 await self._rows.write(wrong)
             for change in wrong:
                 tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
+            await self._on.bus.calls_strict([fix.command for fix in fixes])
             await self._forget(target, stored)
             if attempt and isinstance(target, Counts | Notifications):
                 await self._chase(target, stored, wrong)
@@ -164,7 +166,7 @@ class Mender:
         outcome.problems += await self._not_stored(target)
         return outcome
 
-    async def _look(self, target: Target, tries: Tries) -> tuple[Stored, list[Change]]:
+    async def _look(self, target: Target, tries: Tries) -> tuple[Stored, list[Change], list[Fix]]:
         applied = await self._shown.positions()  # 1
         await self._read(target)  # 2
         known = [
@@ -173,6 +175,8 @@ class Mender:
         ]
         rows = {one.row for one in known if target.owns(one.row)}
         stored = await kept(target, self._rows, rows)  # 3
+        if isinstance(target, Searched):
+            await target.look()
         await self._read(target)  # 4
         records, now = self._records, self._upto
         expected = wanted(target, self._log, records, stored, applied, now, self._rows.keys)
@@ -180,7 +184,8 @@ class Mender:
             place for place in now if place[0] in target.topics
         }
         end = max(now[place] for place in places)
-        return stored, changes(expected, stored, tries, end)  # 5
+        fixes = target.fixes(applied) if isinstance(target, Searched) else []
+        return stored, changes(expected, stored, tries, end), fixes  # 5
 
     async def _read(self, target: Target) -> None:
         """Takes in what the log says of the key up to where it ends now."""

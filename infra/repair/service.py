@@ -11,6 +11,7 @@ from infra.diff.explain import Records
 from infra.repair.counts import Counts
 from infra.repair.mend import WAIT_S, Mender, Outcome, Tell
 from infra.repair.notices import notifications
+from infra.repair.searched import People, searched
 from infra.repair.targets import Account, Bookmarks, List, Target, Tweet, Username
 from infra.repair.ties import Graph, Posted
 
@@ -75,5 +76,9 @@ async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
             yield Posted(int(key), relations.following)
         case "notifications":
             yield await notifications(on, int(key))
+        case "search":
+            yield await searched(on, int(key))
+        case "people":
+            yield People(int(key))
         case _:
             raise ValueError(f"nothing is called {what!r}")

@@ -35,6 +35,7 @@ import msgspec
 
 from events.types import TweetPosted
 from projections.functions import Library
+from projections.keys import Keys
 from projections.search.analysis.terms import Term, indexed
 from projections.text import entities
 from projections.text.folding import language_of
@@ -73,11 +74,14 @@ thousand spans a year bound a partition of ``rare_postings`` to this many rows a
 INDEX = "recent"
 """Kind of the keys in Redis."""
 
-SCRIPTS = Library("search/index.lua", "search/find.lua")
+SCRIPTS = Library("search/index.lua", "search/find.lua", "search/mend.lua")
 
 IS = {"reply": 1, "retweet": 2, "quote": 4}
 HAS = {"media": 8, "links": 16, "hashtags": 32, "mentions": 64}
 """Flags of a tweet."""
+
+VERSION = 1 << 32
+"""A version is an offset modulo this; see ``index.lua``."""
 
 RUNS = 1024
 """Runs of postings in a segment; ``index.lua`` has the same number."""
@@ -168,6 +172,11 @@ def hash_of(term: str) -> bytes:
     return run.to_bytes(2, "big") + digest[2:]
 
 
+def index_key(keys: Keys, bucket: int) -> bytes:
+    """Returns the name of a bucket's index, which its keys begin with."""
+    return keys.prefix(INDEX, bucket) + keys.unit.encode()
+
+
 def packed_id(tweet_id: int) -> bytes:
     """Returns an id as scripts compare it."""
     return _ID.pack(tweet_id)
@@ -198,6 +207,11 @@ def language_code(language: str) -> int:
 def packed_facts(one: Document) -> bytes:
     """Returns language and flags as a record has them."""
     return _FACTS.pack(language_code(one.language), one.flags)
+
+
+def terms_packed(packed: bytes) -> set[tuple[bytes, int]]:
+    """Returns the hashes and places that :func:`packed_terms` has packed."""
+    return {(packed[at : at + 6], packed[at + 6]) for at in range(0, len(packed), 7)}
 
 
 def packed_terms(terms: Iterable[Term]) -> bytes:

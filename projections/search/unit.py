@@ -38,10 +38,12 @@ from projections.search.layout import (
     SCRIPTS,
     SPAN_BITS,
     TABLES,
+    VERSION,
     Document,
     Window,
     author_mark,
     document,
+    index_key,
     packed_facts,
     packed_id,
     packed_terms,
@@ -58,9 +60,6 @@ RECORDS_MAX = 1000
 TERMS_COUNTED_MAX = 200_000
 """Terms and spans of which this worker knows how many postings it has written. What it forgets is
 counted anew: some rows more in ``rare_postings``."""
-
-VERSION = 1 << 32
-"""A version is an offset modulo this; see ``index.lua``."""
 
 Row = tuple[str, Sequence[Any]]
 
@@ -162,8 +161,7 @@ class Search(StoredUnit):
         for record in records:
             event = record.event
             if isinstance(event, TweetDeleted):
-                at = versions.latest(record.offset)
-                rows.append((_DELETED, (event.tweet_id, event.user_id, at)))
+                rows.append(deleted_row(event, record.offset))
             rows += people.rows_of(event)
         if rows:
             await self._store.write(rows)
@@ -174,25 +172,20 @@ class Search(StoredUnit):
 
     def _rows_of(self, one: Document, counted: dict[tuple[str, int], int]) -> Iterable[Row]:
         """Yields the rows of a post; ``counted`` are the postings of terms, these included."""
-        first = versions.first(one.posted_at)
-        cells = (one.tweet_id, one.author_id, one.posted_at)
-        yield _POSTED, (*cells, one.language, one.flags, first)
-        places: dict[str, bytearray] = {}
-        for term, place in one.terms:
-            places.setdefault(term, bytearray()).append(place)
+        yield document_row(one)
         span = one.tweet_id >> self._bits
-        for term, found in places.items():
+        for term, found in places_of(one).items():
             key = (term, span)
             number = counted.get(key)
             if number is None:
                 number = self._counted.get(key, 0)
             counted[key] = number + 1
             if number < self._few:
-                yield _RARE, (term, *cells, bytes(found), _WRITTEN_AT)
+                yield rare_row(term, one, found)
                 continue
             if number == self._few:
-                yield _SPAN, (*key, _WRITTEN_AT)
-            yield _POSTING, (*key, *cells, bytes(found), _WRITTEN_AT)
+                yield span_row(*key)
+            yield posting_row(*key, one, found)
 
     def _effects(
         self,
@@ -222,6 +215,36 @@ class Search(StoredUnit):
         effects.setdefault(bucket, []).append((key, (*bounds, *operation)))
 
 
-def index_key(keys: Keys, bucket: int) -> bytes:
-    """Returns the name of a bucket's index, which its keys begin with."""
-    return keys.prefix(INDEX, bucket) + keys.unit.encode()
+def document_row(one: Document) -> Row:
+    """Returns the row of a post."""
+    cells = (one.tweet_id, one.author_id, one.posted_at, one.language, one.flags)
+    return _POSTED, (*cells, versions.first(one.posted_at))
+
+
+def deleted_row(event: TweetDeleted, offset: int) -> Row:
+    """Returns the row of a deletion."""
+    return _DELETED, (event.tweet_id, event.user_id, versions.latest(offset))
+
+
+def places_of(one: Document) -> dict[str, bytes]:
+    """Returns the places of each term of a post, as its posting has them."""
+    places: dict[str, bytearray] = {}
+    for term, place in one.terms:
+        places.setdefault(term, bytearray()).append(place)
+    return {term: bytes(found) for term, found in places.items()}
+
+
+def rare_row(term: str, one: Document, places: bytes) -> Row:
+    """Returns a posting, as one of the first of its term in a span."""
+    return _RARE, (term, one.tweet_id, one.author_id, one.posted_at, places, _WRITTEN_AT)
+
+
+def posting_row(term: str, span: int, one: Document, places: bytes) -> Row:
+    """Returns a posting by span."""
+    cells = (one.tweet_id, one.author_id, one.posted_at, places, _WRITTEN_AT)
+    return _POSTING, (term, span, *cells)
+
+
+def span_row(term: str, span: int) -> Row:
+    """Returns the row that says that a term has postings in a span."""
+    return _SPAN, (term, span, _WRITTEN_AT)

@@ -6,7 +6,7 @@
         [ORDER BY column [ASC | DESC]] [PER PARTITION LIMIT n] [LIMIT n] [ALLOW FILTERING]
     INSERT INTO t (…) VALUES (…) [IF NOT EXISTS] [USING TIMESTAMP n [AND TTL n]]
     UPDATE t [USING TIMESTAMP n [AND TTL n]] SET column = value, … WHERE … [IF …]
-    DELETE FROM t [USING TIMESTAMP n] WHERE … [IF …]
+    DELETE [column, …] FROM t [USING TIMESTAMP n] WHERE … [IF …]
     CREATE TABLE [IF NOT EXISTS] t (…) [WITH CLUSTERING ORDER BY (…)]
 
 Anything else is refused: a statement of the product that is not understood must fail its test.
@@ -51,11 +51,11 @@ class Select(msgspec.Struct, frozen=True):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """An upsert, or a deletion of whole rows.
+    """An upsert, or a deletion of cells or of whole rows.
 
     Attributes:
         table: Its name.
-        cells: Column and value; of an INSERT the key's among them.
+        cells: Column and value; of an INSERT the key's among them; none of a deletion of rows.
         where: The key, of an UPDATE and a DELETE.
         inserts: It is an INSERT, which makes a row even without cells.
         deletes: It is a DELETE.
@@ -266,12 +266,15 @@ class _Parser:
         return Write(table, cells, where, False, False, at, ttl, self._if(), False)
 
     def _delete(self) -> Write:
-        self._expect("FROM")
+        nothing: list[tuple[str, Term]] = []
+        while not self._take("FROM"):
+            nothing.append((self._next(), lambda _: None))
+            self._take(",")
         table = self._table()
         at, _ = self._using()
         self._expect("WHERE")
         where = self._conditions()
-        return Write(table, [], where, False, True, at, None, self._if(), False)
+        return Write(table, nothing, where, False, True, at, None, self._if(), False)
 
     def _if(self) -> list[Condition] | None:
         if self._take("IF", "EXISTS"):

@@ -67,7 +67,7 @@ class Database:
             if not met:
                 return [(False,)]
         at = write.at(values) if write.at is not None else self.now()
-        if write.deletes:
+        if write.deletes and not write.cells:
             table.delete(said, at)
         else:
             self._apply(table, write, said, at)

@@ -4,6 +4,7 @@ beside this one."""
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,15 +13,22 @@ from events.types import (
     Event,
     NotificationsRead,
     PreferencesChanged,
+    ProfileChanged,
     TweetDeleted,
     TweetLiked,
+    TweetPosted,
     TweetUnliked,
     UserFollowed,
     UserUnfollowed,
 )
+from infra import compose
+from infra.diff.keys import Key
+from infra.repair.searched import Searched
 from infra.repair.service import targets
 from infra.repair.targets import Target
 from projections.notifications.layout import HEAD, LIKE, SETTINGS, Group, Part, Settings
+from projections.search.entries import Entries
+from projections.search.layout import document
 from projections.store import id_timestamp
 from tests.integration.infra.generations import Fed, Town
 from tests.integration.infra.repair_plants import OTHER, Plant, post
@@ -117,8 +125,85 @@ async def _acts(here: Town) -> Event:
     return await post(here, tweet_id, user, **{f"{about}_id": 100, f"{about}_user_id": one})
 
 
-PLANTS: dict[str, Plant] = {"notifications": _notifications}
+# --- search ---
 
-TRAFFIC = {"notifications": _acts}
 
-UNIT_OF = {"notifications": "notifications"}
+async def _search(here: Town, fed: Fed) -> Target:
+    one = here.users[0]
+    execute = fed.on.store_of(fed.unit.name).execute
+    ((offset,),) = await execute("SELECT posted_at FROM {documents} WHERE tweet_id = 100")
+    await execute(
+        "UPDATE {documents} USING TIMESTAMP 1 SET language = 'xx', deleted = true"
+        " WHERE tweet_id = 100 AND author_id = ?",
+        (one,),
+    )
+    for term, span in (("said", 0), ("@held", 0)):
+        key = (term, 100, one, offset)
+        rare = "WHERE term = ? AND tweet_id = ? AND author_id = ? AND posted_at = ?"
+        if term == "said":
+            await execute(f"DELETE FROM {{rare_postings}} USING TIMESTAMP 1 {rare}", key)
+            by_span = rare.replace("term = ?", "term = ? AND span = ?")
+            await execute(
+                f"DELETE FROM {{postings}} USING TIMESTAMP 1 {by_span}", (term, span, *key[1:])
+            )
+        else:
+            cql = f"UPDATE {{rare_postings}} USING TIMESTAMP 2 SET places = ? {rare}"
+            await execute(cql, (b"\x09", *key))
+    await execute(
+        "INSERT INTO {rare_postings} (term, tweet_id, author_id, posted_at, places)"
+        " VALUES ('said', 100, ?, -1, ?) USING TIMESTAMP 1",
+        (one, b"\x01"),
+    )
+    entries = Entries(fed.on.bus, fed.on.keys("search"), compose.search_window(fed.on))
+    seen = await entries.read(100, one, ())
+    assert seen is not None and seen.is_there
+    other = TweetPosted(
+        event_id=1, occurred_at=1, tweet_id=100, user_id=one, text="nothing of the kind",
+        created_at=1, conversation_id=100,
+    )  # fmt: skip
+    assert await fed.on.bus.call(*entries.posted(seen, document(other, offset))) == 1
+    return await anext(targets(fed.on, "search", "100"))
+
+
+async def _posts(here: Town) -> Event:
+    """What says the same words, or something of the tweet that changes nothing."""
+    user, tweet_id = random.choice(here.users), await here.minter.mint()
+    kind = random.choice(("more", "again", "deleted", "more"))
+    if kind == "deleted":
+        return await here.append(TweetDeleted, tweet_id=100, user_id=OTHER)
+    if kind == "again":
+        return await post(here, 100, here.users[0])
+    return await post(here, tweet_id, user)
+
+
+async def _people(here: Town, fed: Fed) -> Target:
+    one = here.users[0]
+    execute = fed.on.store_of(fed.unit.name).execute
+    rows = await execute("SELECT start, word, user_id FROM {people}")
+    names = [row for row in rows if row[2] == one]
+    assert len(names) > 1
+    for name in names:
+        await execute(
+            "DELETE FROM {people} USING TIMESTAMP 1 WHERE start = ? AND word = ? AND user_id = ?",
+            name,
+        )
+    return await anext(targets(fed.on, "people", str(one)))
+
+
+async def _named(here: Town) -> Event:
+    name = f"Held {random.randrange(10)}"
+    return await here.append(ProfileChanged, user_id=here.users[0], name=name)
+
+
+def questions(target: Target) -> Sequence[tuple[str, Key]]:
+    """What is asked of a target, if it names nothing itself."""
+    if isinstance(target, Searched):
+        return [("term", term) for term in ("said", "@held", "conversation:100", "nothing")]
+    return target.questions
+
+
+PLANTS: dict[str, Plant] = {"notifications": _notifications, "search": _search, "people": _people}
+
+TRAFFIC = {"notifications": _acts, "search": _posts, "people": _named}
+
+UNIT_OF = {"notifications": "notifications", "search": "search", "people": "search"}

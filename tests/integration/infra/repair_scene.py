@@ -144,6 +144,7 @@ UNIT_OF |= repair_more.UNIT_OF
 BESIDE = {
     "timelines": ("accounts", "tweets", "engagement"),
     "notifications": ("accounts", "tweets"),
+    "search": ("tweets",),
 }
 
 
@@ -208,5 +209,7 @@ async def differing(here: Town, fed: Fed, target: Target) -> Sequence[str]:
         ends = partial(view.ends, topics_of(target.unit, fed.on))
         looker = Looker(side, oracle, ends, wait_s=WAIT_S)
         kinds = {kind.name: kind for kind in KINDS_OF_UNIT[target.unit]}
-        found = [await looker.look(kinds[kind], [key]) for kind, key in target.questions]
+        found = [
+            await looker.look(kinds[kind], [key]) for kind, key in repair_more.questions(target)
+        ]
         return [str(field) for suspects in found for one in suspects for field in one.fields]

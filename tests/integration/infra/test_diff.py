@@ -28,8 +28,7 @@ from infra.settings import Settings
 from projections.engagement.layout import COUNTS
 from projections.listing import NEWEST
 from projections.notifications.layout import LIKE, Group
-from projections.search.layout import by_author
-from projections.search.unit import index_key
+from projections.search.layout import by_author, index_key
 from projections.trends.layout import FOUND
 from tests.integration.infra.generations import Fed, Town, town
 

@@ -63,7 +63,7 @@ async def is_left_alone(here: Town, what: str, target: Target) -> None:
     """A key that is right is not written, its cached answers are not forgotten, nobody is told."""
     made = await fed(here, what)
     read = reads(target.unit, made.on, made.on)
-    for kind, key in target.questions:
+    for kind, key in repair_more.questions(target):
         await read[kind](key)  # fills what is cached
     assert not (await mended(here, made, target, is_dry=True)).outcome.was_wrong
     before = await kept(made, target)

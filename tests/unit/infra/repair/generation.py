@@ -18,6 +18,7 @@ from infra.repair.cells import Change, changes, written
 from infra.repair.log import KeyLog, Place, order
 from infra.repair.mend import kept, wanted
 from infra.repair.rows import Rows
+from infra.repair.searched import Fix, Searched
 from infra.repair.targets import Target
 from projections.bus import RedisBus
 from projections.keys import Keys
@@ -130,31 +131,37 @@ class Generation:
         )
         return Rows(cast("Engines", on), self.store, self.unit.tables)
 
-    async def wrong(self, target: Target) -> list[Change]:
+    async def wrong(self, target: Target) -> list[str]:
         """Returns what a look finds."""
-        return (await self._look(target, {}))[0]
+        wrong, fixes, _ = await self._look(target, {})
+        return [*(change.words() for change in wrong), *(fix.words for fix in fixes)]
 
     async def mend(self, target: Target) -> list[str]:
         """Repairs until a look finds nothing; returns what the first one found."""
+        found = await self.wrong(target)
         tries: dict[Any, int] = {}
-        found: list[str] = []
         for _ in range(TRIES_MAX):
-            wrong, rows = await self._look(target, tries)
-            found = found or [change.words() for change in wrong]
-            if not wrong:
+            wrong, fixes, rows = await self._look(target, tries)
+            if not wrong and not fixes:
                 return found
             await rows.write(wrong)
+            await self.bus.calls_strict([fix.command for fix in fixes])
             for change in wrong:
                 tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
-        raise AssertionError(f"still wrong: {[change.words() for change in wrong]}")
+        raise AssertionError(f"still wrong: {await self.wrong(target)}")
 
-    async def _look(self, target: Target, tries: dict[Any, int]) -> tuple[list[Change], Rows]:
+    async def _look(
+        self, target: Target, tries: dict[Any, int]
+    ) -> tuple[list[Change], list[Fix], Rows]:
         rows, ends = self.rows(), await self.log.ends(target.topics)
         records = await target.records(self.log, ends)
         known = {written(write, rows.keys).row for _, write in target.facts(records, {}, ends)}
         stored = await kept(target, rows, [row for row in known if target.owns(row)])
+        if isinstance(target, Searched):
+            await target.look()
         expected = wanted(target, self.log, records, stored, self.applied, ends, rows.keys)
-        return changes(expected, stored, tries, max(ends.values())), rows
+        fixes = target.fixes(self.applied) if isinstance(target, Searched) else []
+        return changes(expected, stored, tries, max(ends.values())), fixes, rows
 
     async def all(self, but: Sequence[str] = ("positions",)) -> dict[Any, Any]:
         """Returns every row of the unit as readers see it."""
