@@ -2,7 +2,8 @@
 
 What a digest lists is what ``GET /api/notifications`` shows him at that moment, so blocks, mutes,
 deletions and types that are off hold here as there. One of a period is sent once (:mod:`.ledger`);
-who has read everything gets none.
+who has read everything gets none. What another run claimed and has not ended is tried again at the
+end, until it has, or until that run is taken for dead.
 
 Bounded by: ``LISTED_MAX`` notifications a mail, ``TRIES_MAX`` tries, one mail at a time.
 """
@@ -10,6 +11,7 @@ Bounded by: ``LISTED_MAX`` notifications a mail, ``TRIES_MAX`` tries, one mail a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, Sequence
 from typing import Literal
 
@@ -18,13 +20,14 @@ import msgspec
 from events.snowflake import compose
 from gateway.queries.notifications import NAMES_MAX, UNREAD_PART, Notice, Reading
 from gateway.routing import ID_MAX
-from infra.router.ledger import Ledger
+from infra.router.ledger import Claim, Ledger
 from infra.router.ports import Mail, Mails, Outcome
 from infra.router.route import PAUSE_SECONDS, TRIES_MAX, Reads
 from infra.router.words import sentence
 from projections.notifications.layout import EMAIL, GROUPED, Group
 from projections.notifications.preferences import is_on
 
+AGAIN_SECONDS = 5.0
 LISTED_MAX = 10
 STEPS_MAX = 8
 Period = Literal["daily", "weekly"]
@@ -48,12 +51,18 @@ class Digests:
     """
 
     def __init__(
-        self, reads: Reads, ledger: Ledger, mails: Mails, pause_seconds: float = PAUSE_SECONDS
+        self,
+        reads: Reads,
+        ledger: Ledger,
+        mails: Mails,
+        pause_seconds: float = PAUSE_SECONDS,
+        again_seconds: float = AGAIN_SECONDS,
     ) -> None:
         self._reads = reads
         self._ledger = ledger
         self._mails = mails
         self._pause_seconds = pause_seconds
+        self._again_seconds = again_seconds
 
     async def send(self, users: AsyncIterable[int], period: Period, now_ms: int) -> dict[str, int]:
         """Sends the digests of the period that has just ended; returns how many had what outcome.
@@ -62,12 +71,29 @@ class Digests:
             RetryableError, StoreUnavailable: an engine is away; whoever got his gets no second one.
         """
         counts: dict[str, int] = {}
+        waiting: list[int] = []
+        began = time.monotonic()
+
+        async def one(user: int) -> None:
+            at_ms = now_ms + int((time.monotonic() - began) * 1000)
+            outcome = await self._one(user, period, now_ms, at_ms)
+            if outcome is None:
+                waiting.append(user)
+            else:
+                counts[outcome] = counts.get(outcome, 0) + 1
+
         async for user in users:
-            outcome = await self._one(user, period, now_ms)
-            counts[outcome] = counts.get(outcome, 0) + 1
+            await one(user)
+        while waiting:
+            await asyncio.sleep(self._again_seconds)
+            again = waiting.copy()
+            waiting.clear()
+            for user in again:
+                await one(user)
         return counts
 
-    async def _one(self, user: int, period: Period, now_ms: int) -> str:
+    async def _one(self, user: int, period: Period, now_ms: int, at_ms: int) -> str | None:
+        """Sends one, as of ``now_ms``; what became of it, None where another is at it."""
         settings = await self._reads.notifications.settings(user)
         if not is_on(settings.preferences, EMAIL, period):
             return "off"
@@ -79,8 +105,9 @@ class Digests:
         if not number:
             return "nothing"
         notice = f"digest:{period}:{now_ms // length_ms}"
-        if not await self._ledger.claim(user, notice, now_ms):
-            return "repeated"
+        claim = await self._ledger.claim(user, notice, at_ms)
+        if claim is not Claim.OURS:
+            return "repeated" if claim is Claim.ENDED else None
         subject = f"{number} new notification{'s' if number > 1 else ''}"
         mail = Mail(f"{notice}:{user}".replace(":", "."), addresses[0].address, subject, body)
         outcome = await self._mails.mail(mail)
@@ -89,7 +116,7 @@ class Digests:
                 break
             await asyncio.sleep(self._pause_seconds * 2 ** (attempt - 1))
             outcome = await self._mails.mail(mail)
-        await self._ledger.end(user, notice, now_ms, outcome.value)
+        await self._ledger.end(user, notice, at_ms, outcome.value)
         return outcome.value
 
     async def _body(self, user: int, above: int) -> tuple[str, int]:

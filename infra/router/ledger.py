@@ -4,7 +4,8 @@ Keeps true:
 - Of two who come to one notification one *claims* it, by a lightweight transaction, before anything
   is sent. Nobody else sends it.
 - Who claimed and died before he *ended* it leaves a row that says so. After ``RETAKE_SECONDS``
-  another takes it over, so what was under way at a crash may be sent twice, and is never lost.
+  another takes it over, so what was under way at a crash may be sent twice. It is never lost if
+  whoever is told that it is under way asks again, and holds his position until it has ended.
 - Not more than ``limit`` pushes an hour to one user are counted as sent; two routers that push to
   one user in the same moment may exceed it by one each.
 - The position in the log is written when everything below it has ended.
@@ -15,10 +16,16 @@ These tables belong to no generation: what was sent stays sent, whatever is rebu
 
 from __future__ import annotations
 
+import enum
+
 from events.cassandra import Statements
 
 RETAKE_SECONDS = 60
 KEPT_SECONDS = 40 * 86_400
+TAKEN_OVER_MAX = 10
+"""Pushes of one hour to one user that are looked at beyond the limit: those that were taken over
+stand twice."""
+
 HOUR_MS = 3_600_000
 _SECOND_MS = 1000
 
@@ -67,6 +74,17 @@ _POSITION = (
 _POSITIONS = "SELECT topic, partition, next_offset FROM {keyspace}.router_positions WHERE scope = ?"
 
 
+class Claim(enum.Enum):
+    """What became of a claim."""
+
+    OURS = "ours"
+    """It is ours to send."""
+    UNDER_WAY = "under way"
+    """Another sends it, or died while he did: ask again."""
+    ENDED = "ended"
+    """It was sent, or decided that it is not."""
+
+
 class Ledger:
     """What was sent, and how far the log was read.
 
@@ -84,7 +102,7 @@ class Ledger:
         for cql in _CREATE:
             await self._statements.create(cql)
 
-    async def claim(self, user_id: int, notice: str, now_ms: int) -> bool:
+    async def claim(self, user_id: int, notice: str, now_ms: int) -> Claim:
         """Says whether the caller is the one to send this; nobody else is then.
 
         Raises:
@@ -93,15 +111,15 @@ class Ledger:
         key = (self._scope, user_id, notice)
         said = await self._statements.run(_CLAIM, (*key, now_ms, KEPT_SECONDS))
         if said[0]["applied"]:
-            return True
+            return Claim.OURS
         rows = await self._statements.run(_READ, key, serial=True)
         if not rows or rows[0]["state"] != "begun":
-            return False
+            return Claim.ENDED
         at_ms = rows[0]["at_ms"]
         if now_ms - at_ms < RETAKE_SECONDS * _SECOND_MS:
-            return False
+            return Claim.UNDER_WAY
         said = await self._statements.run(_RETAKE, (KEPT_SECONDS, now_ms, *key, at_ms))
-        return bool(said[0]["applied"])
+        return Claim.OURS if said[0]["applied"] else Claim.UNDER_WAY
 
     async def end(self, user_id: int, notice: str, claimed_ms: int, state: str) -> None:
         """Says what became of what was claimed."""
@@ -113,10 +131,14 @@ class Ledger:
         values = (self._scope, user_id, now_ms, notice, 2 * HOUR_MS // _SECOND_MS)
         await self._statements.run(_PUSHED, values)
 
-    async def pushes(self, user_id: int, now_ms: int, limit: int) -> int:
-        """Returns how many pushes a user got in the last hour, ``limit`` at most."""
-        values = (self._scope, user_id, now_ms - HOUR_MS, limit)
-        return len(await self._statements.run(_PUSHES, values))
+    async def pushes(self, user_id: int, notice: str, now_ms: int, limit: int) -> int:
+        """Returns how many other pushes a user got in the last hour, ``limit`` at most.
+
+        Those of this notice were its own, by a router that died: it is counted once.
+        """
+        values = (self._scope, user_id, now_ms - HOUR_MS, limit + TAKEN_OVER_MAX)
+        rows = await self._statements.run(_PUSHES, values)
+        return min(limit, len({row["notice"] for row in rows} - {notice}))
 
     async def positions(self) -> dict[tuple[str, int], int]:
         """Returns the next offset by topic and partition; empty before the first run."""

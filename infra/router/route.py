@@ -2,19 +2,23 @@
 
 1. Of a tweet: whom it answers, quotes, names or retweets. The brief's matrix: mentions, replies and
    quotes are urgent, retweets are not; likes and follows are told in the app alone.
-2. Wait until the units that decide have applied the tweet, ``APPLIED_SECONDS_MAX`` at most.
+2. Wait until the units that decide have applied the tweet.
 3. Urgent ones first, of the same the oldest: are pushes on, is the recipient active, is the tweet
    there, is nobody in the way (blocks, mutes), does he want this type pushed, did he have fewer
    than ``PUSHES_PER_HOUR`` pushes in the last hour, of which less urgent ones leave ``RESERVED`` to
    the urgent?
-4. Claim it in the ledger, push it to each of his addresses, say what became of it.
+4. Claim it in the ledger, push it to each of his addresses, say what became of it. What another
+   router has claimed and not ended is *waiting*: tried again until it has ended, or its router is
+   taken for dead.
 
 Keeps true: nothing is pushed twice but what was under way when a router died (:mod:`.ledger`), and
-nothing that is older than ``AGE_MAX_MS``, so neither an import nor an outage of a day floods
-anybody. A replay does not come here: units of projection know of no router, and the router reads
-the log from where it was, or from its end where it never was.
+nothing is lost, for whoever calls says how far the log was dealt with only when nothing waits;
+nothing is pushed that is older than ``AGE_MAX_MS``, so neither an import nor an outage of a day
+floods anybody. A replay does not come here: units of projection know of no router, and the router
+reads the log from where it was, or from its end where it never was.
 
-Bounded by: ``AT_ONCE`` decisions; ``TRIES_MAX`` tries a push.
+Bounded by: ``AT_ONCE`` decisions; ``TRIES_MAX`` tries a push; waiting is at most what other routers
+have under way.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,7 +35,7 @@ import msgspec
 from events.slices import LogRecord
 from events.types import TweetPosted
 from gateway.services import Accounts, Graph, Notifications, Tweets
-from infra.router.ledger import Ledger
+from infra.router.ledger import Claim, Ledger
 from infra.router.metrics import RouterMetrics
 from infra.router.ports import Message, Outcome, Pushes
 from infra.router.words import sentence
@@ -111,6 +115,10 @@ class Router:
         allowed: Waits until pushes are on (:mod:`.pausing`).
         metrics: Where it is counted.
         clock: Milliseconds since 1970.
+
+    Attributes:
+        counts: How many had what outcome.
+        waiting: What another router has under way.
     """
 
     def __init__(
@@ -128,6 +136,7 @@ class Router:
     ) -> None:
         self.reads = reads
         self.counts: dict[str, int] = {}
+        self.waiting: set[Wanted] = set()
         self._ledger = ledger
         self._pushes = pushes
         self._ended = ended
@@ -139,7 +148,7 @@ class Router:
         self._users: dict[int, asyncio.Lock] = {}
 
     async def route(self, records: Sequence[LogRecord]) -> None:
-        """Returns when everything that these records are about was dealt with.
+        """Deals with what these records are about, and with what is waiting.
 
         Raises:
             RetryableError, StoreUnavailable: an engine is away; route the same records again.
@@ -149,21 +158,25 @@ class Router:
         young = [r for r in posts if self._young(_said_ms(r))]
         self.metrics.passed_over.inc(len(posts) - len(young))
         wanted = [one for record in young for one in await self._wanted(record)]  # 1
-        if not wanted:
-            return
-        await self._applied(young)  # 2
-        queue = asyncio.PriorityQueue[Wanted]()
-        for one in wanted:
-            queue.put_nowait(one)
+        if wanted:
+            await self._applied(young)  # 2
+        await self._deal({*self.waiting, *wanted})
+
+    async def _deal(self, wanted: Collection[Wanted]) -> None:
+        queue = sorted(wanted, reverse=True)
         self._users = {one.user_id: asyncio.Lock() for one in wanted}
 
         async def work() -> None:
-            while not queue.empty():
-                one = queue.get_nowait()
+            while queue:
+                one = queue.pop()
                 # One of a user's at a time, so that the urgent one is counted first.
                 async with self._users[one.user_id]:
                     await self._allowed()
                     outcome = await self._one(one)  # 3
+                if outcome is None:
+                    self.waiting.add(one)
+                    continue
+                self.waiting.discard(one)
                 self.counts[outcome] = self.counts.get(outcome, 0) + 1
                 self.metrics.decided.labels(one.kind, outcome).inc()
 
@@ -205,8 +218,8 @@ class Router:
         claims = [await self.reads.accounts.claim_of(name) for name in list(names)[:NAMES_MAX]]
         return [c.user_id for c in claims if c is not None and c.event_id < event.tweet_id]
 
-    async def _one(self, one: Wanted) -> str:
-        """Decides about one, and sends it; says in a word what became of it."""
+    async def _one(self, one: Wanted) -> str | None:
+        """Decides about one, and sends it; what became of it, None where another is at it."""
         if not self._young(one.said_ms):
             return "late"  # it waited, for an engine or because pushes were off
         settings = await self.reads.notifications.settings(one.user_id)
@@ -220,9 +233,10 @@ class Router:
             return "hidden"
         now_ms = int(self._clock())
         most = PUSHES_PER_HOUR if one.kind in URGENT else PUSHES_PER_HOUR - RESERVED
-        if not await self._ledger.claim(one.user_id, message.id, now_ms):  # 4
-            return "repeated"
-        if await self._ledger.pushes(one.user_id, now_ms, most) >= most:
+        claim = await self._ledger.claim(one.user_id, message.id, now_ms)  # 4
+        if claim is not Claim.OURS:
+            return "repeated" if claim is Claim.ENDED else None
+        if await self._ledger.pushes(one.user_id, message.id, now_ms, most) >= most:
             await self._ledger.end(one.user_id, message.id, now_ms, "limited")
             return "limited"
         await self._ledger.pushed(one.user_id, message.id, now_ms)

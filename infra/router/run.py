@@ -40,8 +40,13 @@ DECIDING = ("tweets", NAME)
 """Units that must have applied a tweet before it is decided who is pushed to."""
 
 APPLIED_SECONDS_MAX = 5.0
+"""Before it is said that pushes wait for a unit; they do until it has applied what they are about,
+or until that is too old to be pushed."""
+
 POLL_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
+"""Before what failed is tried again, and what is waiting."""
+
 LAG_SECONDS = 5.0
 """How often the log is asked where it ends, for the metric."""
 
@@ -74,7 +79,11 @@ class Applied:
         self.on = on
 
     async def __call__(self, records: Sequence[LogRecord]) -> None:
-        """Returns when they have, or after ``APPLIED_SECONDS_MAX``."""
+        """Returns when they have.
+
+        Raises:
+            RetryableError: one of the units has not yet; a decision now could be the wrong one.
+        """
         wanted: dict[str, int] = {}
         for record in records:
             source = f"{record.topic}/{record.partition}"
@@ -83,9 +92,9 @@ class Applied:
         for unit in DECIDING:
             applied = self.on.applied(unit)
             for source, end in wanted.items():
-                while time.monotonic() < deadline:
-                    if await applied.at(source) >= end:
-                        break
+                while await applied.at(source) < end:
+                    if time.monotonic() > deadline:
+                        raise RetryableError(f"{unit} has not applied {source} up to {end}")
                     await asyncio.sleep(POLL_SECONDS)
 
 
@@ -150,12 +159,15 @@ async def _follow(view: LogView, router: Router, ledger: Ledger, stop: asyncio.E
     start: Offsets = {at: stored.get(at, end) for at, end in (await view.ends([TOPIC])).items()}
     await ledger.reached(start)
     following = view.follow(start)
+    again_at = 0.0
     try:
         async for records, upto in following:
-            if records and not await _routed(router, records, stop):
-                break  # the next router reads them again
+            if records or (router.waiting and time.monotonic() > again_at):
+                if not await _routed(router, records, stop):
+                    break  # the next router reads them again
+                again_at = time.monotonic() + PAUSE_SECONDS
             moved = {at: offset for at, offset in upto.items() if offset != start[at]}
-            if moved:
+            if moved and not router.waiting:
                 await ledger.reached(moved)
                 start = upto
             if stop.is_set():

@@ -23,16 +23,49 @@ from projections.notifications.layout import Address
 HOST = "127.0.0.1"
 
 
-class PushService:
+class Holding:
+    """Answers nobody from some moment on.
+
+    Attributes:
+        got: What was taken.
+        holds_after: Nobody is answered once so much was taken, until `let_go`; None: at once.
+        holding: Requests that wait for an answer.
+    """
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        self.holds_after: int | None = None
+        self.holding = 0
+        self._free = asyncio.Event()
+
+    def let_go(self) -> None:
+        """Answers all."""
+        self.holds_after = None
+        self._free.set()
+
+    async def hold(self) -> None:
+        """Returns when it is time to answer."""
+        if self.holds_after is None or len(self.got) < self.holds_after:
+            return
+        self.holding += 1
+        await self._free.wait()
+        self.holding -= 1
+
+
+class PushService(Holding):
     """Takes pushes for its subscribers, and reads them as a browser does.
 
     Attributes:
         statuses: What it answers, one after the other; then 201.
         got: What was pushed, decrypted, with the subscriber's number.
         headers: Those of each request.
+        unheard: Subscribers of whom it takes nothing before it answers: what it would have answered
+            to a sender that is gone, it has not got.
     """
 
     def __init__(self) -> None:
+        super().__init__()
+        self.unheard: set[int] = set()
         self.statuses: list[int] = []
         self.got: list[tuple[int, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
@@ -54,12 +87,17 @@ class PushService:
         body = await request.read()
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         status = self.statuses.pop(0) if self.statuses else 201
+        number = int(request.match_info["number"])
+        if number in self.unheard:
+            await self.hold()
+            if request.transport is None:
+                return web.Response(status=status)
         if status == 201:
-            number = int(request.match_info["number"])
             key, auth = self._keys[number]
             assert Vapid02.verify(request.headers["authorization"])
             plain = http_ece.decrypt(body, private_key=key, auth_secret=auth, version="aes128gcm")
             self.got.append((number, json.loads(plain)))
+        await self.hold()
         there = {"location": f"http://{HOST}:{self.port}/push/0"} if status == 301 else None
         return web.Response(status=status, headers=there)
 
@@ -81,18 +119,21 @@ async def push_service() -> AsyncIterator[PushService]:
         await runner.cleanup()
 
 
-class MailServer:
+class MailServer(Holding):
     """Takes mails.
 
     Attributes:
         replies: What it says to the data of a mail, one after the other; then that it took it.
         unknown: Recipients that it does not know.
         got: Mails that it took.
+        held: Recipients whose mails are held.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.replies: list[str] = []
         self.unknown: set[str] = set()
+        self.held: set[str] = set()
         self.got: list[EmailMessage] = []
         self.port = 0
 
@@ -113,6 +154,8 @@ class MailServer:
             found = message_from_bytes(envelope.content, policy=policy.default)
             assert isinstance(found, EmailMessage)
             self.got.append(found)
+            if self.held & {*envelope.rcpt_tos}:
+                await self.hold()
         return reply
 
 

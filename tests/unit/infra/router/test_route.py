@@ -250,12 +250,30 @@ async def test_a_router_that_died_sends_what_was_under_way_once_more(scene: Scen
     assert len(scene.service.got) == 1
     scene.routed = 0
     assert await scene.route() == []  # whoever claimed it may still be at it
-    scene.routed = 0
+    assert len(scene.router.waiting) == 1
     scene.now_ms += RETAKE_SECONDS * 1000
-    assert len(await scene.route()) == 1
+    assert len(await scene.route()) == 1  # nothing was posted, and nothing is read again
+    assert not scene.router.waiting
     scene.routed = 0
     scene.now_ms += RETAKE_SECONDS * 1000
     assert await scene.route() == []
+
+
+async def test_what_is_taken_over_counts_once_among_fifty(scene: Scene) -> None:
+    world, line = scene.world, Line()
+    await scene.subscribed("alice")
+    bob = await world.register("bob")
+    for _ in range(PUSHES_PER_HOUR - 1):
+        await world.tweet(bob, "@alice")
+    assert len(await scene.route()) == PUSHES_PER_HOUR - 1
+    await world.tweet(bob, "@alice")
+    dying = scene.new_router(line)
+    dying._pushes = _Dies(scene.pushes, line)
+    with pytest.raises(Crashed):
+        await scene.route(dying)
+    scene.routed -= 1
+    scene.now_ms += RETAKE_SECONDS * 1000
+    assert len(await scene.route()) == 1
 
 
 async def test_fifty_an_hour_the_urgent_first(scene: Scene) -> None:
@@ -312,6 +330,26 @@ async def test_a_service_that_is_slow_is_asked_again_and_one_that_knows_nobody_i
     tries = [scene.counted("tries_total", outcome=one) for one in ("later", "delivered", "gone")]
     assert tries == [2, 1, 1]
     assert scene.counted("subscriptions_gone_total") == 1
+
+
+async def test_a_digest_that_another_run_began_is_waited_for(scene: Scene) -> None:
+    world, alice = scene.world, await scene.world.register("alice")
+    await world.tweet(await world.register("bob"), "@alice hello")
+    path = "/api/notifications"
+    await world.call(200, "PUT", f"{path}/preferences", {"email": {"daily": True}}, user=alice)
+    await world.call(200, "PUT", f"{path}/email", {"address": "alice@example.com"}, user=alice)
+
+    async def users() -> AsyncIterator[int]:
+        yield alice
+
+    notice = f"digest:daily:{scene.now_ms // 86_400_000}"
+    began_ms = scene.now_ms - RETAKE_SECONDS * 1000 + 100
+    await scene.ledger().claim(alice, notice, began_ms)  # and died
+    async with mail_server() as server:
+        mails = Smtp(Server(HOST, server.port, "news@example.com"))
+        digests = Digests(scene.reads, scene.ledger(), mails, 0.001, 0.05)
+        assert await digests.send(users(), "daily", scene.now_ms) == {"delivered": 1}
+        assert len(server.got) == 1
 
 
 async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
