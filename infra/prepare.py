@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 
 from events.admin import Admin, Ensured
 from events.cassandra import Statements
@@ -29,8 +30,15 @@ async def prepare(settings: Settings, *, replication: int = 1) -> Ensured:
         return await prepare_on(on, replication=replication)
 
 
-async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
+async def prepare_on(
+    on: Engines, *, replication: int = 1, units: Iterable[str] = compose.UNITS
+) -> Ensured:
     """Makes what is missing of topics, schemas and tables.
+
+    Args:
+        on: The engines.
+        replication: Copies of each topic that is made.
+        units: Whose tables are made.
 
     Returns:
         The topics that were made, and how existing ones differ from `schemas/topics.yaml`.
@@ -48,8 +56,8 @@ async def prepare_on(on: Engines, *, replication: int = 1) -> Ensured:
     await CassandraLeases(statements).create()
     await CassandraIdempotency(statements).create()
     await orders_of(on, statements).create()
-    for make in compose.UNITS.values():
-        await make(on).open()
+    for unit in units:
+        await compose.UNITS[unit](on).open()
     await register_first(on)
     return ensured
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from events.snowflake import time_of
 from events.types import Event, ProfileChanged, TweetDeleted, TweetPosted, UserRegistered
@@ -198,9 +199,7 @@ def _words_of(node: Node) -> list[str]:
 
 
 def _stands_in(wanted: list[Asked], tweet: TweetPosted) -> bool:
-    found: dict[int, set[str]] = {}
-    for term in indexed(tweet.text, tweet.lang):
-        found.setdefault(term.place, set()).add(term.text)
+    found = _places(tweet.text, tweet.lang)
     language = language_of(tweet.lang)
     for start in range(max(found, default=-1) + 1):
         there = [bool(found.get(start + one.place, set()) & set(one.terms)) for one in wanted]
@@ -209,6 +208,14 @@ def _stands_in(wanted: list[Asked], tweet: TweetPosted) -> bool:
         ):
             return True
     return False
+
+
+@lru_cache(maxsize=10_000)  # every query looks at every tweet
+def _places(text: str, lang: str | None) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for term in indexed(text, lang):
+        found.setdefault(term.place, set()).add(term.text)
+    return found
 
 
 def _says_nothing(node: Node, tweet: TweetPosted, spoken: str | None) -> bool:

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from events.log import Log
+from events.snowflake import SnowflakeMinter
 from events.types import TweetViewed
 from gateway.queries.counted import CountedTweets
 from gateway.queries.home import HomeTimelines
@@ -60,6 +69,8 @@ class World:
     appender: Appender
     homes: HomeTimelines[TweetFragment, UserFragment]
     engagement: EngagementReader
+    log: Log
+    minter: SnowflakeMinter
     env: dict[str, str]
     supervisors: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -197,6 +208,8 @@ async def world(
     keeps_tiers: bool = True,
     through: Callable[[Log], appender.Log] = lambda log: log,
     env: Mapping[str, str] | None = None,
+    units: Collection[str] = tuple(compose.UNITS),
+    users: int = USERS,
 ) -> AsyncIterator[World]:
     """Topics, workers and a population on running engines; stopped at the end.
 
@@ -207,6 +220,8 @@ async def world(
         keeps_tiers: Whether the workers promote and demote authors by themselves.
         through: What the population's events go through on their way into the log.
         env: More settings of the workers.
+        units: That there are tables and workers of.
+        users: How many people there are.
     """
     chosen = settings.model_copy(
         update={"celebrity_threshold": CELEBRITIES_FROM, "popular_threshold": POPULAR_FROM}
@@ -222,8 +237,8 @@ async def world(
     }
     async with AsyncExitStack() as closing:
         on = await closing.enter_async_context(compose.engines(chosen))
-        await prepare_on(on)
-        workers = {unit: Worker(unit, logs, environ) for unit in compose.UNITS}
+        await prepare_on(on, units=units)
+        workers = {unit: Worker(unit, logs, environ) for unit in units}
         closing.push_async_callback(stopped, workers.values())
         for worker in workers.values():
             await worker.start()
@@ -231,13 +246,13 @@ async def world(
         closing.callback(view.close)
         log = await closing.enter_async_context(compose.open_log(on))
         minter = await closing.enter_async_context(compose.open_minter(on))
-        plan = Plan(users=USERS, seed=seed, follows_mean=12.0, day_seconds=20.0)
+        plan = Plan(users=users, seed=seed, follows_mean=12.0, day_seconds=20.0)
         population = await Appender.open(through(log), minter, plan)
         engagement = compose.engagement_reader(on)
         tweets = CountedTweets(compose.tweets_reader(on), engagement)
         homes = HomeTimelines(compose.timelines_reader(on), tweets, compose.accounts_reader(on))
-        lag = Lag(on, view, compose.UNITS)
-        here = World(on, view, lag, workers, population, homes, engagement, environ)
+        lag = Lag(on, view, units)
+        here = World(on, view, lag, workers, population, homes, engagement, log, minter, environ)
         here.supervisors = [asyncio.create_task(w.supervise()) for w in workers.values()]
         try:
             yield here
