@@ -49,11 +49,12 @@ def reader(on: Engines) -> TrendsReader:
     return TrendsReader(on.bus, on.store_of(NAME), on.keys(NAME), shape=cut, rules=takes)
 
 
-def leader(on: Engines, flow: Flow | None = None) -> Leader:
+def leader(on: Engines, name: str | None = None, flow: Flow | None = None) -> Leader:
     """Who would work out trends; runs in the processes that feed the unit.
 
     Args:
         on: The engines.
+        name: Under which is led; the unit's by default.
         flow: Where the log is; Kafka's by default.
     """
     return Leader(
@@ -63,6 +64,7 @@ def leader(on: Engines, flow: Flow | None = None) -> Leader:
         flow=flow or LogEnds(on),
         shape=shape(on.settings),
         rules=rules(on.settings),
+        name=name,
     )
 
 

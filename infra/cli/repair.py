@@ -39,6 +39,7 @@ class What(StrEnum):
     NOTIFICATIONS = "notifications"
     SEARCH = "search"
     PEOPLE = "people"
+    TRENDS = "trends"
 
 
 ID_OF = dict.fromkeys((What.ACCOUNT, What.GRAPH, What.TIMELINE, What.BOOKMARKS), "user")
@@ -53,7 +54,9 @@ IDS_END = 1 << 63
 @app.command()
 def repair(
     what: Annotated[What, typer.Argument(help="What to repair.")],
-    key: Annotated[str, typer.Argument(help="The user's, tweet's or list's id; or the name.")],
+    key: Annotated[
+        str, typer.Argument(help="The user's, tweet's or list's id; or the name or term.")
+    ],
     dry_run: Annotated[bool, typer.Option(help="Say what is wrong, and write nothing.")] = False,
     wait_s: Annotated[
         float, typer.Option(min=0.1, help="Seconds for the worker to get past the repair.")
@@ -64,10 +67,10 @@ def repair(
 
     `account`, `graph`, `timeline`, `bookmarks`, `notifications` and `people` (the names that he is
     found by) take a user's id, `username` a name, `tweet`, `counts` and `search` a tweet's id,
-    `list` a list's. Only the partitions that speak of the
-    key are read. Workers go on meanwhile; the key is looked at again once they have passed the
-    repair. A repair that writes is told to the audit topic first; a key that is right is left
-    alone.
+    `list` a list's, and `trends` a hashtag or phrase, whose windows are worked out again where they
+    do not follow from its uses. Only the partitions that speak of the key are read. Workers go on
+    meanwhile; the key is looked at again once they have passed the repair. A repair that writes is
+    told to the audit topic first; a key that is right is left alone.
 
     Exit status 0 when it is right now, 1 when something is still wrong, or would be repaired.
 
@@ -97,6 +100,9 @@ def _check(what: What, key: str) -> None:
     if what is What.USERNAME:
         if not key or key.startswith("@") or key.split() != [key]:
             raise CommandError(f"{key!r} is no username: give it as in `ada`", Status.USAGE)
+    elif what is What.TRENDS:
+        if not key.strip():
+            raise CommandError("give a hashtag or phrase, as in '#storm'", Status.USAGE)
     elif not (key.isascii() and key.isdecimal() and 0 < int(key) < IDS_END):
         told = f"{key!r} is no id of a {ID_OF[what]}: give digits, as in 1790000000000000000"
         raise CommandError(told, Status.USAGE)

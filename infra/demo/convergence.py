@@ -14,6 +14,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
@@ -44,6 +45,7 @@ SOURCE_TOPICS = (
 FETCH_MAX = 5_000
 FETCH_S = 0.5
 FOLLOW_S = 0.02
+TIMES_S = 10.0
 LAG_POLL_S = 0.25
 
 Offsets = dict[tuple[str, int], int]
@@ -99,6 +101,22 @@ class LogView:
             for topic, ends in zip(logical, answers, strict=True)
             for partition, end in ends.items()
         }
+
+    async def since(self, topics: Iterable[str], at_ms: int) -> Offsets:
+        """The first offset that was appended at or after a moment, of every partition.
+
+        Raises:
+            KafkaException: The broker did not answer.
+        """
+        ends = await self.ends(topics)
+        asked = [self._at(place, at_ms) for place in ends]
+        times = partial(self._consumer.offsets_for_times, asked, timeout=TIMES_S)
+        found = {
+            (self._topics.logical(at.topic), at.partition): at.offset
+            for at in await asyncio.to_thread(times)
+        }
+        # Where nothing came since, -1 is answered.
+        return {place: found[place] if found[place] >= 0 else end for place, end in ends.items()}
 
     async def records(self, start: Offsets, end: Offsets) -> AsyncIterator[LogRecord]:
         """Every event from ``start`` up to and without ``end``, in offset order in a partition.

@@ -38,6 +38,10 @@ class Records(Protocol):
         """The next offset of every partition of topics."""
         ...
 
+    async def since(self, topics: Iterable[str], at_ms: int) -> Offsets:
+        """The first offset that was appended at or after a moment, of every partition."""
+        ...
+
     def records(self, start: Offsets, end: Offsets) -> AsyncIterator[LogRecord]:
         """Every event between two sets of offsets."""
         ...

@@ -52,7 +52,8 @@ BY_ID = frozenset({"notices_read"})
 """Tables whose timestamps are made of Snowflake ids: far below those of offsets."""
 
 _INSERT = re.compile(
-    r"INSERT INTO \{(\w+)\} \(([^)]*)\)\s+VALUES \(([^)]*)\)(?: USING TIMESTAMP (\?))?\s*$"
+    r"INSERT INTO \{(\w+)\} \(([^)]*)\)\s+VALUES \(([^)]*)\)"
+    r"(?: USING TIMESTAMP (\?)(?: AND TTL \d+)?)?\s*$"
 )
 _UPDATE = re.compile(r"UPDATE \{(\w+)\} USING TIMESTAMP (\?) SET (.*) WHERE (.*)$")
 _TEXTS = {"true": True, "false": False, "''": "", "0": 0}

@@ -63,6 +63,10 @@ class KeyLog:
         """Returns where topics end now, and ``redrive``."""
         return await self._view.ends({*topics, REDRIVE})
 
+    async def since(self, topics: Iterable[str], at_ms: int) -> Offsets:
+        """Returns the first offset that was appended at or after a moment, of every partition."""
+        return await self._view.since(topics, at_ms)
+
     async def decided_anew(self, ends: Offsets) -> bool:
         """Takes in what was decided below ends; says whether there was anything about the unit.
 

@@ -4,7 +4,7 @@ One look:
 
 1. How far the unit has applied the log: what it has applied must be stored.
 2. Where the log ends, and what it says of the key up to there; from that, where the key is kept.
-3. The stored rows of the key.
+3. The stored rows of the key; of a tweet of the search its entry in the real-time tier as well.
 4. Where the log ends now, and what it says of the key up to there. Everything that was stored at 3
    came from there, so what is stored and is not said there is wrong: no live slice wrote it.
 5. What differs, and the timestamps that put it right (:mod:`infra.repair.cells`).

@@ -16,12 +16,16 @@ import msgspec
 from infra.compose import Engines
 from infra.repair.cells import ROW, Cell, Change, Row
 from projections.store import Store
+from projections.trends.layout import OWN_SECONDS, USES_SECONDS
 
 ROWS_MAX = 200_000
 
 TURNS = {"tallies": 0, "act_counts": 2}
 """When a table is written, if not in the middle. A worker of engagement reads what counts before
 what it is counted from (``projections/engagement/tally.py``), one of notifications after it."""
+
+SECONDS = {"trend_uses": USES_SECONDS, "trend_uses_of": OWN_SECONDS}
+"""How long rows of tables live that are not kept; what is repaired lives as long from then on."""
 
 
 class TooMuch(Exception):
@@ -119,6 +123,7 @@ class Rows:
             values.append(change.right)
         marks = ", ".join("?" for _ in columns)
         cql = f"INSERT INTO {{{table}}} ({', '.join(columns)}) VALUES ({marks}) USING TIMESTAMP ?"
+        cql += f" AND TTL {SECONDS[table]}" if table in SECONDS else ""
         return cql, [*values, change.at]
 
 

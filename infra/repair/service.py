@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from infra import compose
+from infra import compose, trending
 from infra.audit import open_audit
 from infra.compose import Engines
 from infra.diff.explain import Records
 from infra.repair.counts import Counts
+from infra.repair.history import History
 from infra.repair.mend import WAIT_S, Mender, Outcome, Tell
 from infra.repair.notices import notifications
 from infra.repair.searched import People, searched
 from infra.repair.targets import Account, Bookmarks, List, Target, Tweet, Username
 from infra.repair.ties import Graph, Posted
+from infra.repair.uses import Uses
 
 
 async def repair(
@@ -38,6 +40,8 @@ async def repair(
         tell = _told(on, target.unit)
         mender = Mender(on, on, view, target.unit, tell=tell, wait_s=wait_s)
         outcomes.append(await mender.mend(target, is_dry=is_dry))
+        if isinstance(target, Uses):
+            outcomes.append(await History(on, target, tell).mend(is_dry=is_dry))
     return outcomes
 
 
@@ -49,26 +53,26 @@ def _told(on: Engines, unit: str) -> Tell:
     return tell
 
 
+BY_KEY: Mapping[str, Callable[[str], Target]] = {
+    "username": Username,
+    "account": lambda key: Account(int(key)),
+    "counts": lambda key: Counts(int(key)),
+    "graph": lambda key: Graph(int(key)),
+    "list": lambda key: List(int(key)),
+    "bookmarks": lambda key: Bookmarks(int(key)),
+    "people": lambda key: People(int(key)),
+}
+"""Targets of which nothing has to be known but the key."""
+
+
 async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
     """Yields the targets; each is to be repaired before the next is asked for."""
     match what:
-        case "username":
-            yield Username(key)
-        case "account":
-            yield Account(int(key))
         case "tweet":
             rows = await on.store_of("tweets").execute(
                 "SELECT author_id FROM {tweets} WHERE tweet_id = ?", (int(key),)
             )
             yield Tweet(int(key), (author for (author,) in rows))
-        case "counts":
-            yield Counts(int(key))
-        case "graph":
-            yield Graph(int(key))
-        case "list":
-            yield List(int(key))
-        case "bookmarks":
-            yield Bookmarks(int(key))
         case "timeline":
             yield Graph(int(key))
             # Whom he follows is right from here on.
@@ -78,7 +82,7 @@ async def targets(on: Engines, what: str, key: str) -> AsyncIterator[Target]:
             yield await notifications(on, int(key))
         case "search":
             yield await searched(on, int(key))
-        case "people":
-            yield People(int(key))
+        case "trends":
+            yield Uses(key, on.keys("trends").unit, trending.shape(on.settings))
         case _:
-            raise ValueError(f"nothing is called {what!r}")
+            yield BY_KEY[what](key)

@@ -82,7 +82,7 @@ _DONE = (
     "IF fence = ?"
 )
 _CLOCKS = "SELECT source, appended_at FROM {trend_clocks} WHERE scope = ?"
-_TRENDS = (
+TRENDS_ROW = (
     "INSERT INTO {trends} (scope, woeid, day, window_end, found) VALUES (?, ?, ?, ?, ?) "
     "USING TIMESTAMP ?"
 )
@@ -312,7 +312,7 @@ class Leader:
 
     def _row(self, place: int, end: int, found: list[Trend], token: int) -> tuple[str, Any]:
         body = msgspec.json.encode(found)
-        return _TRENDS, (self._keys.unit, place, end // DAY_MS, end, body, token)
+        return TRENDS_ROW, (self._keys.unit, place, end // DAY_MS, end, body, token)
 
     async def _uncache(self, places: set[int]) -> None:
         keys = [self._keys.of(CACHE, place) for place in sorted(places)]

@@ -100,10 +100,12 @@ class Trends(StoredUnit):
         """Applies a slice; its uses are there when this returns."""
         for begin in range(0, len(piece.records), RECORDS_MAX):
             records = piece.records[begin : begin + RECORDS_MAX]
-            rows = [row for record in self._in_time(records) for row in self._rows(record)]  # 1
+            in_time = self._in_time(records)
+            scope, shape = self._keys.unit, self._shape
+            rows = [row for record in in_time for row in use_rows(record, scope, shape)]  # 1
             slots = dict.fromkeys(values[1] for cql, values in rows if cql == _USE)
             new = [slot for slot in slots if slot not in self._slots]
-            rows += ((_SLOT, (self._keys.unit, self._day(slot), slot, _WRITTEN_AT)) for slot in new)
+            rows += (slot_row(scope, slot, shape) for slot in new)
             if rows:
                 await self._store.write(rows)  # 2
             if len(self._slots) + len(new) > SLOTS_REMEMBERED_MAX:
@@ -127,19 +129,23 @@ class Trends(StoredUnit):
             else:
                 self.late += 1
 
-    def _rows(self, record: Record) -> Iterator[Row]:
-        post = record.event
-        assert isinstance(post, TweetPosted)
-        says = said(post.text, post.lang)
-        slot, at = self._shape.slot(post.created_at), versions.first(record.offset)
-        place = post.place
-        woeid = place.woeid if place is not None else NOWHERE
-        country = (place.country_woeid or NOWHERE) if place is not None else NOWHERE
-        for text, written in says.terms:
-            about = (says.print, says.tags, written, woeid, country)
-            key = (self._keys.unit, slot, shard_of(text), text, post.user_id, post.tweet_id)
-            yield _USE, (*key, *about, at)
-            yield _USE_OF, (post.user_id, slot, text, post.tweet_id, written, at)
 
-    def _day(self, slot: int) -> int:
-        return slot * self._shape.slot_ms // DAY_MS
+def use_rows(record: Record, scope: str, shape: Shape) -> Iterator[Row]:
+    """Yields the rows of what a post uses."""
+    post = record.event
+    assert isinstance(post, TweetPosted)
+    says = said(post.text, post.lang)
+    slot, at = shape.slot(post.created_at), versions.first(record.offset)
+    place = post.place
+    woeid = place.woeid if place is not None else NOWHERE
+    country = (place.country_woeid or NOWHERE) if place is not None else NOWHERE
+    for text, written in says.terms:
+        about = (says.print, says.tags, written, woeid, country)
+        key = (scope, slot, shard_of(text), text, post.user_id, post.tweet_id)
+        yield _USE, (*key, *about, at)
+        yield _USE_OF, (post.user_id, slot, text, post.tweet_id, written, at)
+
+
+def slot_row(scope: str, slot: int, shape: Shape) -> Row:
+    """Returns the row that says that a slot holds something."""
+    return _SLOT, (scope, slot * shape.slot_ms // DAY_MS, slot, _WRITTEN_AT)

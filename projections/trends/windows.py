@@ -141,10 +141,21 @@ class Windows:
         return total if term is None else {key: n for key, n in total.items() if key[1] == term}
 
     def block_rows(
-        self, end: int, counts: Mapping[tuple[int, str], int], token: int
+        self,
+        end: int,
+        counts: Mapping[tuple[int, str], int],
+        token: int,
+        shards_known: Iterable[int] = (),
     ) -> list[tuple[str, Any]]:
-        """Returns the writes of a block, under the token of whoever leads."""
-        shards: dict[int, list[tuple[int, str, int]]] = {}
+        """Returns the writes of a block, under the token of whoever leads.
+
+        Args:
+            end: Of the block.
+            counts: What was counted.
+            token: Of whoever leads.
+            shards_known: Those that are written although there is nothing in them.
+        """
+        shards: dict[int, list[tuple[int, str, int]]] = {shard: [] for shard in shards_known}
         for (place, term), counted in sorted(counts.items()):
             shards.setdefault(shard_of(term), []).append((place, term, counted))
         return [

@@ -81,6 +81,8 @@ async def test_what_makes_no_sense_is_refused_with_a_word_on_what_does(stack: Se
         (("tweet", "ada"), "'ada' is no id of a tweet: give digits"),
         (("timeline", str(1 << 63)), "is no id of a user: give digits"),
         (("username", "@ada"), "'@ada' is no username: give it as in `ada`"),
+        (("search", "ada"), "'ada' is no id of a tweet: give digits"),
+        (("trends", " "), "give a hashtag or phrase, as in '#storm'"),
         (("everything", "1"), "'everything' is not one of 'account'"),
     ):
         status, out, err = await murmur(stack, *arguments)

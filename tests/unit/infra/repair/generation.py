@@ -58,6 +58,14 @@ class MemoryLog(KeyLog):
         places = set().union(*map(self.every, topics))
         return {place: sum(record[:2] == place for record in self.all) for place in places}
 
+    async def since(self, topics: Iterable[str], at_ms: int) -> Offsets:
+        return {
+            place: min(
+                (r.offset for r in self.all if r[:2] == place and r[4] >= at_ms), default=end
+            )
+            for place, end in (await self.ends(topics)).items()
+        }
+
     def sent_back(self, record: LogRecord) -> tuple[int, int] | None:
         return None
 
