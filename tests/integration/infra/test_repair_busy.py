@@ -1,4 +1,6 @@
-"""Counts that are repaired while every slice speaks of the tweet: the oracle's at the end."""
+"""Counts and notifications that are repaired while every slice speaks of the key: the oracle's at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,17 @@ from events.types import Event, TweetLiked, TweetPosted, TweetUnliked, TweetView
 from infra import compose
 from infra.repair.counts import Counts
 from infra.repair.mend import Mender, Outcome
+from infra.repair.notices import Notifications
 from infra.settings import Settings
 from projections.engagement.layout import COUNTS
+from projections.notifications.layout import LIKE, Group
 from tests.integration.infra.letters_town import Town, town, workers
 from tests.oracle_engagement import TweetCounts
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
 UNIT = "engagement"
+NOTICES = "notifications"
 USERS = 50
 BATCH = 5
 PAUSE_S = 0.03
@@ -119,3 +124,42 @@ async def mended(here: Town, traffic: Traffic) -> Outcome:
 
     mender = Mender(here.on, here.on, here.view, UNIT, tell=tell)
     return await mender.mend(Counts(traffic.tweet_id))
+
+
+async def test_notifications_that_every_slice_speaks_of_are_repaired_meanwhile(
+    settings: Settings,
+) -> None:
+    async with town(settings) as here, workers(here.on, (NOTICES, "tweets")):
+        traffic = Traffic(here)
+        for _ in range(20):
+            await traffic.append()
+        await here.settled(units=(NOTICES,))
+        group = Group(LIKE, traffic.author, traffic.tweet_id)
+        await plant_acts(here, group)
+        reader = compose.notifications_reader(here.on)
+        assert (await reader.counts([group], []))[group] == WRONG
+
+        async def tell(words: str) -> None:
+            assert str(WRONG // 1000) in words
+
+        async with traffic.going_on():
+            before = traffic.appended
+            mender = Mender(here.on, here.on, here.view, NOTICES, tell=tell)
+            outcome = await mender.mend(Notifications(traffic.author))
+            assert traffic.appended - before > 10 * BATCH
+        assert outcome.was_wrong and outcome.is_right, outcome
+        await here.settled(units=(NOTICES,))
+        likes = (await here.oracle()).counts(traffic.tweet_id).likes
+        assert (await reader.counts([group], []))[group] == likes
+
+
+async def plant_acts(here: Town, group: Group) -> None:
+    """A register that is too high, at its own position."""
+    store = here.on.store_of(NOTICES)
+    ((source, position),) = await store.execute(
+        "SELECT source, position FROM {act_counts} WHERE act_group = ?", (group.name,)
+    )
+    await store.execute(
+        "UPDATE {act_counts} USING TIMESTAMP ? SET acts = ? WHERE act_group = ? AND source = ?",
+        (position, WRONG, group.name, source),
+    )

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from events.partitioner import partition_of
-from events.slices import LogRecord, Record, Slice
+from events.slices import LogRecord, Origin, Record, Slice
 from events.types import Event
 from infra.compose import Engines
 from infra.demo.convergence import Offsets
@@ -24,6 +24,7 @@ from projections.bus import RedisBus
 from projections.keys import Keys
 from projections.store import Store
 from projections.unit import StoredUnit
+from streams.decisions import REDRIVE
 from tests.memory.bus import MemoryBus
 from tests.memory.redis import Redis
 from tests.memory.store import Database, MemoryStore
@@ -36,10 +37,20 @@ Made = Callable[[RedisBus, Store, Keys], StoredUnit]
 
 
 class MemoryLog(KeyLog):
-    """A log in memory; no operator decided anything."""
+    """A log in memory; what an operator sent back was sent back as it was.
+
+    Attributes:
+        all: Its records, but for the requests of the operator.
+        sent: Place in ``redrive`` by origin.
+    """
 
     def __init__(self) -> None:
         self.all: list[LogRecord] = []
+        self.sent: dict[tuple[str, int, int], tuple[int, int]] = {}
+
+    def send_back(self, record: LogRecord) -> None:
+        """Asks for a record that no worker could apply in its place."""
+        self.sent[record[:3]] = (0, len(self.sent))
 
     def append(self, topic: str, key: object, event: Event, at_ms: int = 0) -> LogRecord:
         """Appends to the partition of a key."""
@@ -56,7 +67,8 @@ class MemoryLog(KeyLog):
 
     async def ends(self, topics: Iterable[str]) -> Offsets:
         places = set().union(*map(self.every, topics))
-        return {place: sum(record[:2] == place for record in self.all) for place in places}
+        ends = {place: sum(record[:2] == place for record in self.all) for place in places}
+        return ends | {(REDRIVE, 0): len(self.sent)} if (REDRIVE, 0) in places else ends
 
     async def since(self, topics: Iterable[str], at_ms: int) -> Offsets:
         return {
@@ -67,7 +79,7 @@ class MemoryLog(KeyLog):
         }
 
     def sent_back(self, record: LogRecord) -> tuple[int, int] | None:
-        return None
+        return self.sent.get(record[:3])
 
     async def read(
         self,
@@ -116,13 +128,25 @@ class Generation:
 
     async def feed(self) -> None:
         """Applies what is not applied of the log, in slices of some records."""
-        for place, end in (await self.log.ends(self.unit.topics)).items():
+        for place, end in (await self.log.ends(self.unit.topics - {REDRIVE})).items():
             of_place = [record for record in self.log.all if record[:2] == place]
             for at in range(self.applied.get(place, 0), end, SLICE):
-                part = of_place[at : min(at + SLICE, end)]
-                records = [Record(one.offset, one.appended_at, one.event) for one in part]
-                await self.unit.apply(Slice(*place, "id", at, at + len(part), records))
+                upto = min(at + SLICE, end)
+                part = [one for one in of_place[at:upto] if self.log.sent_back(one) is None]
+                await self.unit.apply(Slice(*place, "id", at, upto, _records(part)))
             self.applied[place] = end
+        await self._feed_late()
+
+    async def _feed_late(self) -> None:
+        """Applies what was sent back, one by one."""
+        place = (REDRIVE, 0)
+        by_origin = {record[:3]: record for record in self.log.all}
+        for at, origin in enumerate(self.log.sent):
+            if at >= self.applied.get(place, 0):
+                one = _records([by_origin[origin]])
+                piece = Slice(*place, "id", at, at + 1, one, Origin(*origin[:2]))
+                await self.unit.apply(piece)
+        self.applied[place] = len(self.log.sent)
 
     def rows(self) -> Rows:
         """Returns the rows of the generation, by the definitions of its tables."""
@@ -180,3 +204,7 @@ class Generation:
                 rows = await self.store.execute(f"SELECT {', '.join(columns)} FROM {{{name}}}")
                 found[name] = sorted(rows, key=repr)
         return found
+
+
+def _records(of: Iterable[LogRecord]) -> list[Record]:
+    return [Record(one.offset, one.appended_at, one.event) for one in of]

@@ -127,6 +127,41 @@ def _counted(tables: dict[str, Any]) -> dict[str, Any]:
     return tables | {"act_counts": counts}
 
 
+LATE_FAULTS = {
+    "an act in order": "UPDATE {acts} USING TIMESTAMP 2 SET redriven = false"
+    f" WHERE subject = '{LIKES}' AND actor = 7 AND at_offset = %d",
+    "no mark": f"DELETE FROM {{acts_redriven}} USING TIMESTAMP 1 WHERE act_group = '{LIKES}'"
+    f" AND subject = '{LIKES}' AND actor = 7",
+    "a mark of nobody's": "INSERT INTO {acts_redriven} (act_group, subject, actor)"
+    f" VALUES ('{LIKES}', '{LIKES}', 66) USING TIMESTAMP 1",
+    "counted in its place": "UPDATE {act_counts} USING TIMESTAMP 9 SET acts = 6"
+    f" WHERE act_group = '{LIKES}' AND source = '%s'",
+}
+
+
+@pytest.mark.parametrize("fault", LATE_FAULTS)
+async def test_what_was_sent_back_is_mended_as_it_was_applied(fault: str) -> None:
+    here = await told()
+    liked = said(TweetLiked, 80, 7, tweet_id=100, tweet_author_id=ANN)
+    late = here.log.append("engagements", 100, liked)
+    here.log.send_back(late)
+    then = said(TweetUnliked, 81, 7, tweet_id=100, tweet_author_id=ANN)
+    again = said(TweetLiked, 82, 7, tweet_id=100, tweet_author_id=ANN)
+    for event in (then, again):
+        here.log.append("engagements", 100, event)
+    await here.feed()
+    assert await here.wrong(ann()) == []
+    right = await here.all()
+    assert any(row[-1] == 7 for row in right["acts_redriven"])
+    cql = LATE_FAULTS[fault]
+    cql = cql.replace("%d", str(late.offset)).replace("%s", f"engagements/{_partition(here)}")
+    await here.store.execute(cql)
+    assert await here.all() != right
+    assert await here.mend(ann())
+    assert _counted(await here.all()) == _counted(right)
+    assert await here.wrong(ann()) == []
+
+
 async def test_what_comes_after_a_repair_counts_on_from_it() -> None:
     here, other = await told(), await told()
     await here.store.execute(
