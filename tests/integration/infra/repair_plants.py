@@ -73,7 +73,8 @@ async def _tweet(here: Town, fed: Fed) -> Target:
         "USING TIMESTAMP ?"
     )
     await execute(write, (one, other, -1))
-    await execute(write, (3, other, 4))  # by somebody who never said it, and with a lower id
+    at = await end(fed, "new-tweets", one)
+    await execute(write, (3, other, at))  # by somebody who never said it, and with a lower id
     await execute(
         "DELETE FROM {mentions} USING TIMESTAMP 1 WHERE addressee = '@held' AND span = 0"
         " AND tweet_id = 100"
