@@ -33,6 +33,10 @@ KEPT_MS = (USES_SECONDS - MARGIN_S) * 1000
 OWN_MS = (OWN_SECONDS - MARGIN_S) * 1000
 
 
+_LEFT = "INSERT INTO {trend_slots} (scope, day, slot) VALUES (?, ?, ?)"
+"""As a row stands that is left, wherever it is."""
+
+
 class Uses(Keyed):
     """See the module.
 
@@ -98,7 +102,7 @@ class Uses(Keyed):
             yield [record] if is_sure else [], slot_row(self._scope, slot, self._shape)
         for table, key in stored:
             if table == "trend_slots":
-                yield [], slot_row(self._scope, key[2], self._shape)
+                yield [], (_LEFT, key)
 
     def owns(self, row: Row) -> bool:
         """See :class:`infra.repair.targets.Target`: of what a tweet uses this one term."""

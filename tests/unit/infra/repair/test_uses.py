@@ -191,6 +191,16 @@ async def test_a_fault_of_the_uses_is_found_and_mended(fault: str) -> None:
     assert await made.here.wrong(made.uses()) == []
 
 
+async def test_a_slot_that_holds_nothing_of_the_term_is_left() -> None:
+    made = await town()
+    for day in (BEGIN // 86_400_000, BEGIN // 86_400_000 + 1):  # of which one is another day's
+        await made.here.store.execute(
+            "INSERT INTO {trend_slots} (scope, day, slot) VALUES (?, ?, ?) USING TIMESTAMP 1",
+            (made.here.keys.unit, day, BEGIN // SLOT_MS + 7),
+        )
+    assert await made.here.wrong(made.uses()) == []
+
+
 async def test_uses_of_other_terms_are_left_as_they_are() -> None:
     made = await town()
     use = next(row for row in (await made.here.all())["trend_uses"] if row[3] == "#calm")
