@@ -180,6 +180,7 @@ class InAppSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):
     retweet: bool | None = None
     like: bool | None = None
     follow: bool | None = None
+    trend: bool | None = None
 
 
 class PushSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):
@@ -189,6 +190,7 @@ class PushSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):
     reply: bool | None = None
     quote: bool | None = None
     retweet: bool | None = None
+    trend: bool | None = None
 
 
 class EmailSwitches(_Sent, frozen=True, kw_only=True, omit_defaults=True):

@@ -188,7 +188,15 @@ def build(services: Services) -> tuple[Gateway, Health]:
             PeopleQueries(services.people, accounts, graph),
         ),
         notifications=NotificationHandlers(
-            NotificationQueries(services.notifications, services.tweets, accounts, graph, cursors),
+            NotificationQueries(
+                services.notifications,
+                services.tweets,
+                accounts,
+                graph,
+                services.trends,
+                cursors,
+                services.levels,
+            ),
             NotificationCommands(services.notifications, checks, minter, appender),
         ),
         trends=TrendQueries(services.trends, graph, services.levels),

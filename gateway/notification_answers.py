@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from gateway.answers import Included, PageMeta, _Answer
 from gateway.bodies import IdText, NotificationPreferences, Time
+
+
+class BegunTrend(_Answer, frozen=True, kw_only=True):
+    """What began to trend: ``query`` finds its tweets, ``author_count`` were they by then."""
+
+    name: str
+    query: str
+    author_count: int
 
 
 class Notification(_Answer, frozen=True, kw_only=True):
@@ -13,17 +23,19 @@ class Notification(_Answer, frozen=True, kw_only=True):
 
     ``count`` is exact, whoever is active; ``user_ids`` are the newest of them. ``tweet_id`` is the
     tweet that was liked or retweeted, or the one that answers, quotes or mentions. ``latest_id`` is
-    what to send as ``up_to_id`` when it was read.
+    what to send as ``up_to_id`` when it was read. One of type ``trend`` names nobody: ``trends``
+    are what began to trend worldwide at that time, the highest first.
     """
 
     id: str
-    type: Literal["mention", "reply", "quote", "retweet", "like", "follow"]
+    type: Literal["mention", "reply", "quote", "retweet", "like", "follow", "trend"]
     latest_id: IdText
     created_at: Time
     unread: bool
     count: int
     user_ids: list[IdText]
     tweet_id: IdText | None = None
+    trends: list[BegunTrend] = msgspec.field(default_factory=list)
 
 
 class NotificationMeta(PageMeta, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ can be tested without an engine. Every one may raise ``projections.base.Retryabl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from events.log import Appended
@@ -21,6 +21,7 @@ from projections.search.program import Program
 from projections.search.read import Counted, Results
 from projections.timelines.authors import NEWEST, Merge
 from projections.timelines.layout import Relations
+from projections.trends.layout import Start
 from projections.trends.read import Found, Own
 from projections.tweets.layout import TweetFragment
 from projections.tweets.mentions import Addressee, Candidates
@@ -179,6 +180,10 @@ class Notifications(Protocol):
         """Returns how far a user read, and what he wants to be told."""
         ...
 
+    def takers(self, name: str) -> AsyncIterator[int]:
+        """Yields the users who turned a switch on."""
+        ...
+
 
 class Trends(Protocol):
     """What trends; ``projections.trends.read``."""
@@ -189,6 +194,14 @@ class Trends(Protocol):
 
     async def own(self, following: Sequence[int]) -> list[Own]:
         """Returns what some of these people used in the last hour."""
+        ...
+
+    async def starts(self) -> list[Start]:
+        """Returns what began to trend worldwide and is told, newest first."""
+        ...
+
+    def told_at(self, start: Start) -> int:
+        """Returns the id under which a start is told."""
         ...
 
 

@@ -16,6 +16,8 @@ The sentences
   counts unless between its actor and the user there is a block, or the user mutes him. Who is not
   active counts and is not named. A notification that can name nobody is not shown, nor is one about
   a tweet that nobody may see, nor one of a type that the user turned off.
+- *Trend*: for those who turned it on, one notification for each window in which anything began to
+  trend worldwide that is told (``tests/oracle_trends.py``); its acts are the terms.
 - Newest first, by the newest act of somebody who is named. Names: the newest act first, each once.
 - An address is there after the last that was said of it; with the keys of then.
 - What was read is all up to the highest id that NotificationsRead ever named; what is newer is
@@ -149,10 +151,16 @@ class NotificationFacts(LogFed):
 
 
 class NotificationsOracle:
-    """Asks an oracle that was fed."""
+    """Asks an oracle that was fed.
 
-    def __init__(self, oracle: Oracle) -> None:
+    Args:
+        oracle: The oracle.
+        trends: What began to trend: the window's end, the id it is told under, how many terms.
+    """
+
+    def __init__(self, oracle: Oracle, trends: Iterable[tuple[int, int, int]] = ()) -> None:
         self._oracle = oracle
+        self._trends = [Told("trend", end, at, number, []) for end, at, number in trends]
         self._facts = oracle.notifications
 
     def list(self, user: int) -> list[Told]:
@@ -160,8 +168,8 @@ class NotificationsOracle:
         off = self._facts.preferences[user]
         found = [
             told
-            for told in (*self._grouped(user), *self._single(user))
-            if off.get(f"in_app.{told.kind}", True)
+            for told in (*self._grouped(user), *self._single(user), *self._trends)
+            if off.get(f"in_app.{told.kind}", told.kind != "trend")
         ]
         return sorted(found, key=lambda told: told.at, reverse=True)
 

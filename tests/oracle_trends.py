@@ -22,6 +22,8 @@ The sentences
   count above the place's volume, and it is not among those that never do. Trends are listed by
   score, count and term, fifty at most; each since the first window of an unbroken line of windows
   in which it was listed.
+- What began worldwide in a window is told, but for terms that were told of a window that ended
+  ``QUIET_MS`` before or later.
 - A user's own trends at the end of a window are the terms that at least ``own_min`` of those he
   follows, active or not, used in the last hour, counting of each followee the newest
   ``OWN_ROWS`` uses; by how many followees, then by term.
@@ -40,7 +42,15 @@ from typing import Any
 from events.slices import LogRecord
 from events.snowflake import time_of
 from events.types import TweetPosted
-from projections.trends.layout import BLOCKS, TRENDS_MAX, WINDOW_SLOTS, WORLDWIDE, Rules, Shape
+from projections.trends.layout import (
+    BLOCKS,
+    QUIET_MS,
+    TRENDS_MAX,
+    WINDOW_SLOTS,
+    WORLDWIDE,
+    Rules,
+    Shape,
+)
 from projections.trends.terms import said
 
 Row = dict[str, Any]
@@ -196,6 +206,22 @@ class TrendsOracle:
             }
             previous = end
         return dict(found)
+
+    def starts(self, until: int = 1 << 63, *, since: int = 0) -> dict[int, list[tuple[str, int]]]:
+        """Returns what is told to have begun, by window: the terms, and of how many people."""
+        told: dict[str, int] = {}
+        found: dict[int, list[tuple[str, int]]] = {}
+        for end, rows in sorted(self.history(until, since=since).get(WORLDWIDE, {}).items()):
+            new = [
+                (row["term"], row["authors"])
+                for row in rows
+                if row["started_at"] == end
+                and (row["term"] not in told or end - told[row["term"]] > QUIET_MS)
+            ]
+            told |= dict.fromkeys((term for term, _ in new), end)
+            if new:
+                found[end] = new
+        return found
 
     def _listed(self, end: int, before: dict[int, dict[str, int]]) -> dict[int, list[Row]]:
         rules, day = self._rules, self._day(end)

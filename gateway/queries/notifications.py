@@ -4,7 +4,8 @@ The unit names candidates and counts (``projections.notifications.read``); here 
 of it this user is shown. Left out: whoever there is a block with, or whom he mutes; what is about
 a tweet that nobody may see; types that he turned off. Who is not active is counted and not named; a
 notification that can name nobody is not shown. It stands where the newest act of somebody who is
-named stands, so nobody who is hidden moves one.
+named stands, so nobody who is hidden moves one. What began to trend is put between them for those
+who want it, from the history of the trends unit, and left out while trends are off (level 1).
 
 Bounded by: ``STEPS_MAX`` parts for a page (one that was left short carries a cursor), ``NAMES_MAX``
 names, ``ROUNDS_MAX`` rounds for the names of one group, ``UNREAD_MAX``.
@@ -20,11 +21,13 @@ import msgspec
 from events.snowflake import time_of
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
+from gateway.levels.level import Feature, Levels
 from gateway.pages import one, page, page_count
 from gateway.queries.places import place_below, seal_place
+from gateway.queries.trends import query_of
 from gateway.queries.visible import Shown
 from gateway.routing import ID_MAX
-from gateway.services import Accounts, Graph, Notifications, Tweets
+from gateway.services import Accounts, Graph, Notifications, Trends, Tweets
 from projections import fragments
 from projections.accounts.layout import UserFragment
 from projections.notifications.layout import (
@@ -32,6 +35,8 @@ from projections.notifications.layout import (
     MENTION,
     QUOTE,
     REPLY,
+    SINGLE,
+    TREND,
     Group,
     GroupActs,
     Part,
@@ -40,6 +45,7 @@ from projections.notifications.layout import (
 )
 from projections.notifications.preferences import IN_APP, all_of, is_on
 from projections.timelines.layout import Relations
+from projections.trends.layout import Began
 from projections.tweets import mentions
 from projections.tweets.layout import TweetFragment
 
@@ -52,6 +58,7 @@ UNREAD_MAX = 100
 
 UNREAD_PART = 50
 PAGE_MAX = 100
+_NO_TWEET = (FOLLOW, TREND)
 
 
 class _Named(msgspec.Struct):
@@ -66,8 +73,9 @@ class Notice(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: One of ``projections.notifications.layout.KINDS``.
-        subject: The tweet; of follows the first id of their stretch.
-        at: The newest act of somebody who is named.
+        subject: The tweet; of follows the first id of their stretch; of trends the end of their
+            window, in ms.
+        at: The newest act of somebody who is named; of trends :func:`told_at` says it.
         users: Who is named, the newest first.
     """
 
@@ -75,6 +83,12 @@ class Notice(msgspec.Struct, frozen=True):
     subject: int
     at: int
     users: tuple[int, ...]
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    name: str
+    query: str
+    author_count: int
 
 
 class _Shown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,15 +102,30 @@ class _Shown(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int
     user_ids: list[str]
     tweet_id: str = ""
+    trends: list[_Begun] = []
 
 
 class Reading:
-    """What one user is shown, part by part."""
+    """What one user is shown, part by part.
+
+    Args:
+        notifications: Reads inboxes.
+        tweets: Reads tweets.
+        accounts: Reads users.
+        trends: Reads what trends; None while trends are off.
+        user_id: The user.
+    """
 
     def __init__(
-        self, notifications: Notifications, tweets: Tweets, accounts: Accounts, user_id: int
+        self,
+        notifications: Notifications,
+        tweets: Tweets,
+        accounts: Accounts,
+        trends: Trends | None,
+        user_id: int,
     ) -> None:
         self._notifications = notifications
+        self._trends = trends
         self._tweets = tweets
         self._accounts = accounts
         self._user_id = user_id
@@ -108,6 +137,8 @@ class Reading:
         self.tweets: dict[int, TweetFragment] = {}
         self.originals: dict[int, TweetFragment] = {}
         self.users: dict[int, UserFragment] = {}
+        self._began: dict[int, list[Began]] = {}
+        self._starts: list[Notice] = []
 
     async def begin(self, graph: Graph) -> None:
         """Learns who reads."""
@@ -125,6 +156,11 @@ class Reading:
             claim = await self._accounts.claim_of(name.casefold())
             if claim is not None and claim.user_id == user:
                 self._name, self._claimed_at = name, claim.event_id
+        if self._trends is not None and is_on(self._preferences, IN_APP, TREND):
+            for start in await self._trends.starts():
+                self._began[start.window_end] = start.began
+                at = self._trends.told_at(start)
+                self._starts.append(Notice(TREND, start.window_end, at, ()))
 
     async def part(self, below: int, limit: int) -> tuple[list[Notice], int]:
         """Returns what is shown of the next candidates, newest first, and where to read on."""
@@ -134,7 +170,12 @@ class Reading:
         subjects = {group.subject for group in groups if group.kind != FOLLOW}
         await self._learn([*part.tweets, *subjects], groups)
         found = [*self._single(part), *await self._grouped(groups, part.floor, below)]
+        found += [notice for notice in self._starts if part.floor <= notice.at < below]
         return sorted(found, key=lambda notice: notice.at, reverse=True), part.floor
+
+    def began_in(self, notice: Notice) -> list[Began]:
+        """Returns what a notification says began to trend; nothing for those about acts."""
+        return self._began[notice.subject] if notice.kind == TREND else []
 
     async def _learn(self, ids: Sequence[int], groups: Sequence[GroupActs]) -> None:
         """Reads tweets, with their authors and originals, and who acted."""
@@ -216,13 +257,17 @@ class NotificationQueries:
         tweets: Tweets,
         accounts: Accounts,
         graph: Graph,
+        trends: Trends,
         cursors: Cursors,
+        levels: Levels,
     ) -> None:
         self._notifications = notifications
         self._tweets = tweets
         self._accounts = accounts
         self._graph = graph
+        self._trends = trends
         self._cursors = cursors
+        self._levels = levels
 
     async def own(self, request: Request) -> Response:
         """``GET /api/notifications``."""
@@ -264,7 +309,8 @@ class NotificationQueries:
         return Response(one(msgspec.json.encode(all_of(settings.preferences))[:-1]))
 
     async def _begin(self, user_id: int) -> Reading:
-        reading = Reading(self._notifications, self._tweets, self._accounts, user_id)
+        trends = self._trends if self._levels.has(Feature.TRENDS) else None
+        reading = Reading(self._notifications, self._tweets, self._accounts, trends, user_id)
         await reading.begin(self._graph)
         return reading
 
@@ -274,7 +320,7 @@ class NotificationQueries:
         groups = {
             notice: Group(notice.kind, user_id, notice.subject)
             for notice in notices
-            if notice.kind not in (REPLY, QUOTE, MENTION)
+            if notice.kind not in (*SINGLE, TREND)
         }
         counts: dict[Group, int] = {}
         if groups:
@@ -291,9 +337,13 @@ class NotificationQueries:
                     # Never fewer than are named: the register may be read a moment earlier.
                     count=max(counts.get(groups[notice], 0), len(notice.users))
                     if notice in groups
-                    else 1,
+                    else len(reading.began_in(notice)) or 1,
                     user_ids=[str(user) for user in notice.users],
-                    tweet_id="" if notice.kind == FOLLOW else str(notice.subject),
+                    tweet_id="" if notice.kind in _NO_TWEET else str(notice.subject),
+                    trends=[
+                        _Begun(one.name, query_of(one.term), one.authors)
+                        for one in reading.began_in(notice)
+                    ],
                 )
             )
             for notice in notices
@@ -302,7 +352,7 @@ class NotificationQueries:
 
 def _included(notices: Sequence[Notice], reading: Reading) -> list[tuple[str, list[bytes]]]:
     """Returns who is named, the tweets, and what they are retweets of, with their authors."""
-    tweets = {n.subject: reading.tweets[n.subject] for n in notices if n.kind != FOLLOW}
+    tweets = {n.subject: reading.tweets[n.subject] for n in notices if n.kind not in _NO_TWEET}
     originals = {
         tweet.retweet_of_id: reading.originals[tweet.retweet_of_id]
         for tweet in tweets.values()

@@ -68,7 +68,7 @@ class TrendQueries:
                 data=[
                     OwnTrend(
                         name=one.name,
-                        query=_query(one.term),
+                        query=query_of(one.term),
                         followee_count=one.followees,
                         trending=one.term in trending,
                     )
@@ -98,7 +98,7 @@ def _woeid(request: Request) -> int:
 def _item(trend: Trend, woeid: int) -> TrendItem:
     return TrendItem(
         name=trend.name,
-        query=_query(trend.term),
+        query=query_of(trend.term),
         volume=trend.volume // PERSON,
         ordinary_volume=round(trend.baseline / PERSON, 1),
         score=trend.score,
@@ -109,7 +109,8 @@ def _item(trend: Trend, woeid: int) -> TrendItem:
     )
 
 
-def _query(term: str) -> str:
+def query_of(term: str) -> str:
+    """Returns the search that finds the tweets of a term."""
     return term if term.startswith("#") else f'"{term}"'
 
 

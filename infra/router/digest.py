@@ -23,8 +23,8 @@ from gateway.routing import ID_MAX
 from infra.router.ledger import Claim, Ledger
 from infra.router.ports import Mail, Mails, Outcome
 from infra.router.route import PAUSE_SECONDS, TRIES_MAX, Reads
-from infra.router.words import sentence
-from projections.notifications.layout import EMAIL, GROUPED, Group
+from infra.router.words import sentence, trending
+from projections.notifications.layout import EMAIL, GROUPED, TREND, Group
 from projections.notifications.preferences import is_on
 
 AGAIN_SECONDS = 5.0
@@ -122,7 +122,7 @@ class Digests:
     async def _body(self, user: int, above: int) -> tuple[str, int]:
         """Returns the text about what is newer than an id and not read, and how many it is."""
         reads = self._reads
-        reading = Reading(reads.notifications, reads.tweets, reads.accounts, user)
+        reading = Reading(reads.notifications, reads.tweets, reads.accounts, reads.trends, user)
         await reading.begin(reads.graph)
         above = max(above, reading.read_up_to)
         notices: list[Notice] = []
@@ -144,6 +144,9 @@ class Digests:
         counts = await self._reads.notifications.counts(groups.values(), reading.hidden)
         lines = []
         for notice in notices:
+            if notice.kind == TREND:
+                lines.append(trending([one.name for one in reading.began_in(notice)]))
+                continue
             names = [
                 _NAMED.decode(reading.users[one].body + b"}").username
                 for one in notice.users[:NAMES_MAX]

@@ -8,7 +8,8 @@ Keeps true:
   whoever is told that it is under way asks again, and holds his position until it has ended.
 - Not more than ``limit`` pushes an hour to one user are counted as sent; two routers that push to
   one user in the same moment may exceed it by one each.
-- The position in the log is written when everything below it has ended.
+- The position in the log is written when everything below it has ended. What began to trend has
+  one as well: the end of a window, in ms.
 
 These tables belong to no generation: what was sent stays sent, whatever is rebuilt. Bounded by:
 ``KEPT_SECONDS`` for each row; nothing that is older than ``infra.router.route.AGE_MAX_MS`` is sent.

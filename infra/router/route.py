@@ -11,6 +11,9 @@
    router has claimed and not ended is *waiting*: tried again until it has ended, or its router is
    taken for dead.
 
+What began to trend goes the same way (:mod:`.trends`), after all the others: priorities are the
+brief's high, medium and low.
+
 Keeps true: nothing is pushed twice but what was under way when a router died (:mod:`.ledger`), and
 nothing is lost, for whoever calls says how far the log was dealt with only when nothing waits;
 nothing is pushed that is older than ``AGE_MAX_MS``, so neither an import nor an outage of a day
@@ -34,7 +37,7 @@ import msgspec
 
 from events.slices import LogRecord
 from events.types import TweetPosted
-from gateway.services import Accounts, Graph, Notifications, Tweets
+from gateway.services import Accounts, Graph, Notifications, Trends, Tweets
 from infra.router.ledger import Claim, Ledger
 from infra.router.metrics import RouterMetrics
 from infra.router.ports import Message, Outcome, Pushes
@@ -45,6 +48,7 @@ from projections.notifications.layout import (
     QUOTE,
     REPLY,
     RETWEET,
+    TREND,
     WEB_PUSH,
     Address,
 )
@@ -53,7 +57,7 @@ from projections.text.entities import parse
 
 PUSHES_PER_HOUR = 50
 RESERVED = 10
-"""Of these, which only urgent ones may use."""
+"""Of these, which each priority leaves to those above it."""
 
 AGE_MAX_MS = 3_600_000
 AT_ONCE = 32
@@ -62,6 +66,7 @@ PAUSE_SECONDS = 0.5
 """Before the second try; doubled for each further one."""
 
 URGENT = frozenset({MENTION, REPLY, QUOTE})
+LOW = frozenset({TREND})
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +102,7 @@ class Reads:
     graph: Graph
     tweets: Tweets
     notifications: Notifications
+    trends: Trends
 
 
 Ended = Callable[[int, Address], Awaitable[None]]
@@ -171,20 +177,12 @@ class Router:
                 one = queue.pop()
                 # One of a user's at a time, so that the urgent one is counted first.
                 async with self._users[one.user_id]:
-                    await self._allowed()
-                    outcome = await self._one(one)  # 3
-                if outcome is None:
-                    self.waiting.add(one)
-                    continue
-                self.waiting.discard(one)
-                self.counts[outcome] = self.counts.get(outcome, 0) + 1
-                self.metrics.decided.labels(one.kind, outcome).inc()
+                    if await self._one(one) is None:  # 3
+                        self.waiting.add(one)
+                    else:
+                        self.waiting.discard(one)
 
-        # All have ended before anybody may come with the same records again.
-        workers = [work() for _ in range(min(AT_ONCE, len(wanted)))]
-        for ended in await asyncio.gather(*workers, return_exceptions=True):
-            if isinstance(ended, BaseException):
-                raise ended
+        await together(work() for _ in range(min(AT_ONCE, len(wanted))))
 
     def _young(self, said_ms: int) -> bool:
         return self._clock() - said_ms < AGE_MAX_MS
@@ -202,7 +200,7 @@ class Router:
                 kinds.setdefault(user, MENTION)
         return [
             Wanted(
-                int(kind not in URGENT),
+                rank_of(kind),
                 event.tweet_id,
                 user,
                 kind,
@@ -219,32 +217,62 @@ class Router:
         return [c.user_id for c in claims if c is not None and c.event_id < event.tweet_id]
 
     async def _one(self, one: Wanted) -> str | None:
-        """Decides about one, and sends it; what became of it, None where another is at it."""
-        if not self._young(one.said_ms):
+        return await self.tell(one.user_id, one.kind, one.said_ms, lambda: self._message(one))
+
+    async def tell(
+        self, user: int, kind: str, said_ms: int, write: Callable[[], Awaitable[Message | None]]
+    ) -> str | None:
+        """Waits until pushes are on, decides about one, and sends it.
+
+        Args:
+            user: Whom.
+            kind: One of ``projections.notifications.layout.KINDS``.
+            said_ms: Since when it could be told.
+            write: Returns what is pushed; None where the user is not to see it.
+
+        Returns:
+            In a word what became of it; see :mod:`.metrics`. None where another router has it
+            under way: tell it again.
+
+        Raises:
+            RetryableError, StoreUnavailable: an engine is away; tell it again.
+            Stopped: the router is to end.
+        """
+        await self._allowed()
+        outcome = await self._told(user, kind, said_ms, write)
+        if outcome is not None:
+            self.counts[outcome] = self.counts.get(outcome, 0) + 1
+            self.metrics.decided.labels(kind, outcome).inc()
+        return outcome
+
+    async def _told(
+        self, user: int, kind: str, said_ms: int, write: Callable[[], Awaitable[Message | None]]
+    ) -> str | None:
+        if not self._young(said_ms):
             return "late"  # it waited, for an engine or because pushes were off
-        settings = await self.reads.notifications.settings(one.user_id)
-        if not is_on(settings.preferences, PUSH, one.kind):
+        settings = await self.reads.notifications.settings(user)
+        if not is_on(settings.preferences, PUSH, kind):
             return "off"
-        addresses = await self.reads.notifications.addresses(one.user_id, WEB_PUSH)
+        addresses = await self.reads.notifications.addresses(user, WEB_PUSH)
         if not addresses:
             return "nowhere"
-        message = await self._message(one)
+        message = await write()
         if message is None:
             return "hidden"
         now_ms = int(self._clock())
-        most = PUSHES_PER_HOUR if one.kind in URGENT else PUSHES_PER_HOUR - RESERVED
-        claim = await self._ledger.claim(one.user_id, message.id, now_ms)  # 4
+        most = PUSHES_PER_HOUR - RESERVED * rank_of(kind)
+        claim = await self._ledger.claim(user, message.id, now_ms)  # 4
         if claim is not Claim.OURS:
             return "repeated" if claim is Claim.ENDED else None
-        if await self._ledger.pushes(one.user_id, message.id, now_ms, most) >= most:
-            await self._ledger.end(one.user_id, message.id, now_ms, "limited")
+        if await self._ledger.pushes(user, message.id, now_ms, most) >= most:
+            await self._ledger.end(user, message.id, now_ms, "limited")
             return "limited"
-        await self._ledger.pushed(one.user_id, message.id, now_ms)
-        outcomes = [await self._push(one.user_id, address, message) for address in addresses]
+        await self._ledger.pushed(user, message.id, now_ms)
+        outcomes = [await self._push(user, address, message) for address in addresses]
         state = Outcome.DELIVERED if Outcome.DELIVERED in outcomes else outcomes[0]
         if state is Outcome.DELIVERED:
-            self.metrics.delay.observe(max(0.0, self._clock() - one.said_ms) / 1000)
-        await self._ledger.end(one.user_id, message.id, now_ms, state.value)
+            self.metrics.delay.observe(max(0.0, self._clock() - said_ms) / 1000)
+        await self._ledger.end(user, message.id, now_ms, state.value)
         return state.value
 
     async def _push(self, user_id: int, address: Address, message: Message) -> Outcome:
@@ -288,6 +316,21 @@ class Router:
             path=f"/api/tweets/{one.tweet_id}",
             urgent=one.kind in URGENT,
         )
+
+
+async def together(work: Iterable[Awaitable[object]]) -> None:
+    """Does all of it, and raises what the first that failed did.
+
+    All have ended by then, so nobody is still at it when the same comes again.
+    """
+    for ended in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
+
+
+def rank_of(kind: str) -> int:
+    """Returns the priority of a kind, 0 for the highest."""
+    return 0 if kind in URGENT else 2 if kind in LOW else 1
 
 
 def _said_ms(record: LogRecord) -> int:

@@ -20,7 +20,7 @@ from events.log import Log
 from events.slices import LogRecord
 from events.snowflake import SnowflakeMinter, time_of
 from events.types import DeliveryAddressRemoved
-from infra import compose
+from infra import compose, trending
 from infra.compose import Engines
 from infra.demo.convergence import LogView, Offsets, open_view
 from infra.diff import keys
@@ -31,6 +31,7 @@ from infra.router.metrics import RouterMetrics
 from infra.router.pausing import Pausing, Stopped
 from infra.router.ports import Pushes
 from infra.router.route import Reads, Router
+from infra.router.trends import TrendPushes
 from projections.base import RetryableError
 from projections.notifications.layout import WEB_PUSH, Address
 from projections.notifications.unit import NAME
@@ -47,6 +48,9 @@ POLL_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
 """Before what failed is tried again, and what is waiting."""
 
+TREND_SECONDS = 5.0
+"""How often it is looked whether anything began to trend."""
+
 LAG_SECONDS = 5.0
 """How often the log is asked where it ends, for the metric."""
 
@@ -60,6 +64,7 @@ def reads_of(on: Engines) -> Reads:
         compose.timelines_reader(on).graph,
         compose.tweets_reader(on),
         compose.notifications_reader(on),
+        trending.reader(on),
     )
 
 
@@ -148,6 +153,7 @@ async def run(
             Following(on, change).run(),
             heard(orders, pausing.told),
             _observe(view, ledger, metrics),
+            _tell_trends(TrendPushes(router, ledger), pausing),
         ):
             closing.push_async_callback(ended, asyncio.create_task(beside))
         await _follow(view, router, ledger, stop)
@@ -191,6 +197,18 @@ async def _routed(router: Router, records: Sequence[LogRecord], stop: asyncio.Ev
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return True
+
+
+async def _tell_trends(trends: TrendPushes, allowed: Pausing) -> None:
+    while True:
+        try:
+            await allowed()
+            await trends.turn()
+        except Stopped:
+            return
+        except (RetryableError, EventsRetryable) as error:
+            log.warning("pushes of trends wait: %s", error)
+        await asyncio.sleep(TREND_SECONDS)
 
 
 async def lags(view: LogView, ledger: Ledger) -> Offsets:

@@ -20,7 +20,7 @@ def sentence(kind: str, names: Sequence[str], count: int) -> str:
     """Returns such as ``@a, @b and 47,382 others liked your tweet``.
 
     Args:
-        kind: One of ``projections.notifications.layout.KINDS``.
+        kind: One of ``projections.notifications.layout.KINDS`` that names people.
         names: The newest first; one at least.
         count: How many it were.
     """
@@ -31,3 +31,15 @@ def sentence(kind: str, names: Sequence[str], count: int) -> str:
     else:
         who = " and ".join(shown)
     return f"{who} {_DID[kind]}"
+
+
+def trending(names: Sequence[str]) -> str:
+    """Returns such as ``#derby, #storm and 2 others are trending``.
+
+    Args:
+        names: The highest first; one at least.
+    """
+    others = len(names) - 2
+    if others > 0:
+        return f"{', '.join(names[:2])} and {others} other{'s' if others > 1 else ''} are trending"
+    return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} trending"

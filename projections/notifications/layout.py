@@ -21,6 +21,7 @@ Facts (Cassandra); rows are never changed once written, but for registers and se
 - ``inbox_groups`` by addressee and span: groups with an act in the span. ``inbox_spans`` by
   addressee: spans that hold anything.
 - ``notices_read`` by user: the highest id that was read. ``notice_preferences`` by user and name.
+  ``notice_takers`` by switch and shard of the user: of the switches in ``TAKEN``, who said what.
   ``notice_addresses`` by user: where he is pushed and mailed to, by the last that was said of each.
 
 An *addressee* is a user's id, or a number made of a name (:func:`of_name`): two names of one number
@@ -77,6 +78,10 @@ TABLES = {
     "notice_preferences": """
         CREATE TABLE IF NOT EXISTS {table} (
             user_id bigint, name text, enabled boolean, PRIMARY KEY (user_id, name))""",
+    "notice_takers": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            scope text, name text, shard int, user_id bigint, enabled boolean,
+            PRIMARY KEY ((scope, name, shard), user_id))""",
     "notice_addresses": """
         CREATE TABLE IF NOT EXISTS {table} (
             user_id bigint, channel text, address text, p256dh text, auth text, wanted boolean,
@@ -89,7 +94,16 @@ LIKE, RETWEET, FOLLOW = GROUPED = ("like", "retweet", "follow")
 REPLY, QUOTE, MENTION = SINGLE = ("reply", "quote", "mention")
 """Kinds that are told one by one."""
 
-KINDS = (*SINGLE, *GROUPED)
+TREND = "trend"
+"""What began to trend; the trends unit knows of it, and a reader is told if he asked for it."""
+
+KINDS = (*SINGLE, *GROUPED, TREND)
+
+TAKEN = frozenset({f"push.{TREND}"})
+"""Names of the switches whose takers are looked for: what concerns all of them at once."""
+
+TAKER_SHARDS = 16
+"""Partitions of the takers of a switch. Never changed within a generation."""
 
 HEAD = "notices"
 SETTINGS = "notice_settings"

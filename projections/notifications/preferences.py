@@ -1,7 +1,8 @@
 """What a user can switch, by name, and how it is where he said nothing.
 
 The matrix of what is delivered where (``docs/notifications.md``): mentions, replies, quotes and
-retweets are pushed, likes and follows are told in the app only, trends are for those who ask.
+retweets are pushed, likes and follows are told in the app only, trends are for those who ask, in
+the app and by push.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from projections.notifications.layout import (
     QUOTE,
     REPLY,
     RETWEET,
+    TREND,
 )
 
 IN_APP, PUSH, EMAIL = CHANNELS = ("in_app", "push", "email")
 
 DEFAULTS: Mapping[str, Mapping[str, bool]] = {
-    IN_APP: dict.fromkeys((MENTION, REPLY, QUOTE, RETWEET, LIKE, FOLLOW), True),
-    PUSH: dict.fromkeys((MENTION, REPLY, QUOTE, RETWEET), True),
+    IN_APP: dict.fromkeys((MENTION, REPLY, QUOTE, RETWEET, LIKE, FOLLOW), True) | {TREND: False},
+    PUSH: dict.fromkeys((MENTION, REPLY, QUOTE, RETWEET), True) | {TREND: False},
     EMAIL: dict.fromkeys(("daily", "weekly"), False),
 }
 """Switches by channel; what is not here cannot be switched and is not delivered."""

@@ -11,7 +11,7 @@ in one step, ``ACTS_MAX`` acts of a group; whoever wants more asks on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from projections.notifications.layout import (
     HEAD,
     SETTINGS,
     SHAPE,
+    TAKER_SHARDS,
     Address,
     Group,
     GroupActs,
@@ -42,6 +43,7 @@ GROUPS_MAX = 500
 
 ACTS_MAX = 10
 GROUPS_PER_QUERY = 32
+TAKERS_PER_QUERY = 1_000
 
 _SPANS = "SELECT span FROM {inbox_spans} WHERE addressee = ? AND span <= ? LIMIT ?"
 _TWEETS = (
@@ -58,6 +60,10 @@ _ACTS = (
 )
 _COUNTS = "SELECT act_group, acts FROM {act_counts} WHERE act_group IN ?"
 _REDRIVEN = "SELECT act_group, subject, actor FROM {acts_redriven} WHERE act_group IN ?"
+_TAKERS = (
+    "SELECT user_id, enabled FROM {notice_takers} WHERE scope = ? AND name = ? AND shard = ? "
+    "AND user_id > ? LIMIT ?"
+)
 _BY = "SELECT act_group, actor, act_id FROM {acts_by} WHERE act_group IN ? AND actor IN ?"
 
 _HEAD = msgspec.msgpack.Decoder(Part)
@@ -89,6 +95,7 @@ class NotificationsReader:
         acts_max: int = ACTS_MAX,
     ) -> None:
         self._store = store
+        self._scope = keys.unit
         self._shape = shape
         self._head_max = head_max
         self._spans_max = spans_max
@@ -156,6 +163,19 @@ class NotificationsReader:
         )
         found = [Address(address, p256dh, auth) for address, p256dh, auth, wanted in rows if wanted]
         return found[:ADDRESSES_MAX]
+
+    async def takers(self, name: str) -> AsyncIterator[int]:
+        """Yields the users who turned a switch on that is in ``TAKEN``, from the store itself."""
+        for shard in range(TAKER_SHARDS):
+            above, full = -1, True
+            while full:
+                values = (self._scope, name, shard, above, TAKERS_PER_QUERY)
+                rows = await self._store.execute(_TAKERS, values)
+                full = len(rows) == TAKERS_PER_QUERY
+                for user, enabled in rows:
+                    above = user
+                    if enabled:
+                        yield user
 
     async def _by(self, groups: dict[str, Group], actors: Sequence[int]) -> dict[str, int]:
         """Returns how many acts of some actors stand in each group."""

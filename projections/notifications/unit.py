@@ -49,6 +49,8 @@ from projections.notifications.layout import (
     SETTINGS,
     SHAPE,
     TABLES,
+    TAKEN,
+    TAKER_SHARDS,
     Group,
     Shape,
     of_name,
@@ -95,7 +97,10 @@ _READ = "INSERT INTO {notices_read} (user_id, up_to_id) VALUES (?, ?) USING TIME
 _PREFERENCE = (
     "INSERT INTO {notice_preferences} (user_id, name, enabled) VALUES (?, ?, ?) USING TIMESTAMP ?"
 )
-
+_TAKER = (
+    "INSERT INTO {notice_takers} (scope, name, shard, user_id, enabled) VALUES (?, ?, ?, ?, ?) "
+    "USING TIMESTAMP ?"
+)
 _ADDRESS = (
     "INSERT INTO {notice_addresses} (user_id, channel, address, p256dh, auth, wanted) "
     "VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
@@ -123,7 +128,7 @@ class Notifications(StoredUnit):
             records = piece.records[begin : begin + RECORDS_MAX]
             redriven = piece.origin is not None
             said = [one for r in records if (one := act_of(r, self._shape, redriven)) is not None]
-            rows = [row for record in records for row in setting_rows(record)]
+            rows = [row for r in records for row in setting_rows(r, self._keys.unit)]
             tweets = list(spoken_rows(records, self._shape))
             rows += dict.fromkeys([*act_rows(said, self._shape), *tweets])
             await self._store.write(rows)  # 1
@@ -204,14 +209,17 @@ def addressees(event: TweetPosted) -> list[int]:
     return [*(user for user in users if user), *map(of_name, list(names)[:NAMES_MAX])]
 
 
-def setting_rows(record: Record) -> Iterator[Row]:
+def setting_rows(record: Record, scope: str) -> Iterator[Row]:
     """Yields what a record says of a user's settings."""
     match record.event:
         case NotificationsRead(user_id=user, up_to_id=up_to):
             yield _READ, (user, up_to, id_timestamp(up_to))  # the highest stays
         case PreferencesChanged(user_id=user, preferences=preferences):
             for name, enabled in preferences.items():
-                yield _PREFERENCE, (user, name, enabled, versions.latest(record.offset))
+                at = versions.latest(record.offset)
+                yield _PREFERENCE, (user, name, enabled, at)
+                if name in TAKEN:
+                    yield _TAKER, (scope, name, user % TAKER_SHARDS, user, enabled, at)
         case DeliveryAddressAdded(user_id=user) as said:
             at = versions.latest(record.offset)
             yield _ADDRESS, (user, said.channel, said.address, said.p256dh, said.auth, True, at)

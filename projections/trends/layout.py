@@ -22,12 +22,14 @@ the rules and the row before it, so that two processes can only write the same:
 
 - ``trend_blocks`` by end and shard: the counts of a block, for the baseline. ``BLOCK_SECONDS``.
 - ``trends`` by place and day, newest first: the trends of a window, for ever.
+- ``trend_starts`` by day, newest first: what began to trend worldwide in a window and had not begun
+  to in the ``QUIET_MS`` before, for ever. It is what people are told of.
 - ``trend_leader``: who works them out, up to which window, and what trended in it.
 
-Cache (Redis): ``trends`` by place, the newest row of it.
+Caches (Redis): ``trends`` by place, the newest row of it; ``trend_starts``, the newest of these.
 
 Bounded by: ``TAGS_MAX + PHRASES_MAX`` rows a tweet; ``Rules.block_terms`` counts a block;
-``TRENDS_MAX`` trends a place and window.
+``TRENDS_MAX`` trends a place and window; ``STARTS_MAX`` windows of starts in a cache entry.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from binascii import crc32
 from typing import NamedTuple
 
 import msgspec
+
+from events.snowflake import compose
 
 SHARDS = 16
 """Partitions of a slot, by term. Never changed within a generation."""
@@ -54,8 +58,16 @@ USES_SECONDS = 2 * 86_400
 OWN_SECONDS = 86_400
 BLOCK_SECONDS = 4 * 86_400
 
+QUIET_MS = DAY_MS
+"""What began to trend is not told again for so long: a term at the threshold comes and goes."""
+
+STARTS_MAX = 100
+STARTS_DAYS = 7
+"""Windows of starts that are told: the newest, in so many days before the last one worked out."""
+
 CACHE = "trends"
-"""Kind of the cache entry."""
+STARTS = "trend_starts"
+"""Kinds of the cache entries."""
 
 TABLES = {
     "trend_uses": """
@@ -82,6 +94,11 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             scope text, woeid bigint, day bigint, window_end bigint, found blob,
             PRIMARY KEY ((scope, woeid, day), window_end))
+        WITH CLUSTERING ORDER BY (window_end DESC)""",
+    "trend_starts": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            scope text, day bigint, window_end bigint, found blob,
+            PRIMARY KEY ((scope, day), window_end))
         WITH CLUSTERING ORDER BY (window_end DESC)""",
     "trend_leader": """
         CREATE TABLE IF NOT EXISTS {table} (
@@ -220,10 +237,42 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     tweets: int
 
 
+class Began(msgspec.Struct, frozen=True, array_like=True):
+    """A term that began to trend worldwide, and of how many people."""
+
+    term: str
+    name: str
+    authors: int
+
+
+class Start(msgspec.Struct, frozen=True, array_like=True):
+    """What began to trend in one window.
+
+    Attributes:
+        window_end: When the window ended.
+        began: The highest score first.
+    """
+
+    window_end: int
+    began: list[Began]
+
+
+def told_at(window_end: int, shape: Shape) -> int:
+    """Returns the id under which the start of a window is told.
+
+    It is the last one of the millisecond in which the window could first be worked out. A tweet
+    would have it if a machine minted its 4,096th in just that one.
+    """
+    return compose(window_end + shape.late_ms, 0, 0) - 1
+
+
 def shard_of(term: str) -> int:
     """Returns the shard of a term."""
     return crc32(term.encode()) % SHARDS
 
+
+BEGAN = msgspec.msgpack.Decoder(list[Began])
+"""Reads ``trend_starts.found``."""
 
 FOUND = msgspec.json.Decoder(list[Trend])
 """Reads ``trends.found``."""

@@ -11,17 +11,18 @@ For each window, in order:
 1. Read the newest slot; those before it are kept.
 2. At the end of a block, write its counts and take them into the baseline; take out the block that
    is a day old.
-3. Score, and write the trends of each place that has any, or had in the window before.
+3. Score, and write the trends of each place that has any, or had in the window before, and what
+   began worldwide and is to be told.
 4. Say that the window is done, if nobody else leads by now.
-5. Forget what is cached of those places.
+5. Forget what is cached of those places, and of what is told.
 
 Who leads holds a row of the store under a *token*. Each takes it over by a lightweight transaction
 that counts the token up, once the time of the one before is over; step 4 is one that names the
 token, so whoever was paused and wakes up finds that he leads no more. What he wrote by then does no
-harm: rows of a window follow from the uses, the rules and what trended in the window before, which
-stands in the leader's row, so that two leaders write the same; and where they would not, as under
-other rules, the higher token stays, which is the rows' write timestamp. Whoever comes next goes on
-at the window that was not said to be done.
+harm: rows of a window follow from the uses, the rules, what trended in the window before, which
+stands in the leader's row, and the starts of the windows before, so that two leaders write the
+same; and where they would not, as under other rules, the higher token stays, which is the rows'
+write timestamp. Whoever comes next goes on at the window that was not said to be done.
 
 A replay makes the trends of then: nothing here looks at a clock, but for the lease and the end of
 the log.
@@ -37,7 +38,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -51,6 +52,9 @@ from projections.trends.layout import (
     CACHE,
     DAY_MS,
     STANDING,
+    STARTS,
+    WORLDWIDE,
+    Began,
     Rules,
     Shape,
     Standing,
@@ -84,6 +88,10 @@ _DONE = (
 _CLOCKS = "SELECT source, appended_at FROM {trend_clocks} WHERE scope = ?"
 TRENDS_ROW = (
     "INSERT INTO {trends} (scope, woeid, day, window_end, found) VALUES (?, ?, ?, ?, ?) "
+    "USING TIMESTAMP ?"
+)
+_STARTS = (
+    "INSERT INTO {trend_starts} (scope, day, window_end, found) VALUES (?, ?, ?, ?) "
     "USING TIMESTAMP ?"
 )
 
@@ -291,6 +299,7 @@ class Leader:
         rows += (
             self._row(place, end, found.get(place, []), lead.token) for place in sorted(places)
         )
+        rows += await self._starts(end, found.get(WORLDWIDE, []), lead.token)
         if rows:
             await self._store.write(rows)
         touched |= places
@@ -314,6 +323,18 @@ class Leader:
         body = msgspec.json.encode(found)
         return TRENDS_ROW, (self._keys.unit, place, end // DAY_MS, end, body, token)
 
+    async def _starts(self, end: int, trends: Sequence[Trend], token: int) -> list[tuple[str, Any]]:
+        """Returns the write of what began in a window and was not told a short time ago."""
+        began = [trend for trend in trends if trend.started_at == end]
+        told = await self._windows.told_before(end) if began else set()
+        new = [Began(t.term, t.name, t.authors) for t in began if t.term not in told]
+        if not new:
+            return []
+        body = msgspec.msgpack.encode(new)
+        return [(_STARTS, (self._keys.unit, end // DAY_MS, end, body, token))]
+
     async def _uncache(self, places: set[int]) -> None:
         keys = [self._keys.of(CACHE, place) for place in sorted(places)]
+        if WORLDWIDE in places:
+            keys.append(self._keys.of(STARTS, WORLDWIDE))
         await self._bus.calls_strict([("DEL", key, key + b":lease") for key in keys])

@@ -17,14 +17,21 @@ from projections.cache import Cache
 from projections.keys import Keys
 from projections.store import Store
 from projections.trends.layout import (
+    BEGAN,
     BLOCKS,
     CACHE,
     DAY_MS,
     FOUND,
     STANDING,
+    STARTS,
+    STARTS_DAYS,
+    STARTS_MAX,
+    WORLDWIDE,
     Rules,
     Shape,
+    Start,
     Trend,
+    told_at,
 )
 from projections.trends.scoring import by_place, score, volume, without_tail
 from projections.trends.windows import Windows, joined
@@ -46,12 +53,14 @@ _BEFORE = (
     "SELECT window_end, found FROM {trends} WHERE scope = ? AND woeid = ? AND day = ? "
     "AND window_end <= ? LIMIT ?"
 )
+_STARTS = "SELECT window_end, found FROM {trend_starts} WHERE scope = ? AND day = ? LIMIT ?"
 _DONE = "SELECT window_end FROM {trend_leader} WHERE name = ?"
 _STANDING = "SELECT window_end, standing FROM {trend_leader} WHERE name = ?"
 _USES_OF = (
     "SELECT author_id, slot, term, written FROM {trend_uses_of} WHERE author_id IN ? AND slot >= ? "
     "AND slot < ? PER PARTITION LIMIT ?"
 )
+_STARTED = msgspec.msgpack.Decoder(list[Start])
 _HEAD = 8
 """Bytes of a cached row before its trends: the window's end."""
 
@@ -133,6 +142,7 @@ class TrendsReader:
         self._rules = rules
         self._windows = Windows(store, keys.unit, shape, rules)
         self._rows = Cache(bus, keys, CACHE, self._load, ttl_seconds=CACHE_SECONDS)
+        self._starts = Cache(bus, keys, STARTS, self._load_starts, ttl_seconds=CACHE_SECONDS)
 
     async def done(self) -> int:
         """Returns the end of the last window that was worked out; 0 for none."""
@@ -179,6 +189,27 @@ class TrendsReader:
         """Returns the windows of a day in which anything trended, or ceased to, newest first."""
         rows = await self._store.execute(_NEWEST, (self._scope, woeid, day, DAY_MS))
         return [Found(end, FOUND.decode(found)) for end, found in rows]
+
+    async def starts(self) -> list[Start]:
+        """Returns what began to trend worldwide and is told, newest first.
+
+        They are the newest ``STARTS_MAX`` windows of the last ``STARTS_DAYS`` days. A term that
+        began less than ``QUIET_MS`` before is not told again.
+
+        Raises:
+            RetryableError: an engine is away.
+        """
+        body = (await self._starts.get([WORLDWIDE])).get(WORLDWIDE)
+        return _STARTED.decode(body) if body is not None else []
+
+    async def starts_of_day(self, day: int) -> list[Start]:
+        """Returns what began to trend worldwide on a day and is told, newest first."""
+        rows = await self._store.execute(_STARTS, (self._scope, day, DAY_MS))
+        return [Start(end, BEGAN.decode(body)) for end, body in rows]
+
+    def told_at(self, start: Start) -> int:
+        """Returns the id under which a start is told."""
+        return told_at(start.window_end, self._shape)
 
     async def own(self, following: Sequence[int]) -> list[Own]:
         """Returns what at least ``OWN_MIN`` of these people used in the last hour.
@@ -249,6 +280,16 @@ class TrendsReader:
                 head = row.window_end.to_bytes(_HEAD, "big")
                 found[woeid] = head + msgspec.json.encode(row.trends)
         return found
+
+    async def _load_starts(self, woeids: Iterable[int]) -> dict[int, bytes]:
+        found: list[Start] = []
+        newest = await self.done() // DAY_MS
+        for day in range(newest, newest - STARTS_DAYS, -1):
+            found += await self.starts_of_day(day)
+            if len(found) >= STARTS_MAX:
+                break
+        body = msgspec.msgpack.encode(found[:STARTS_MAX])
+        return dict.fromkeys(woeids, body)
 
     async def _rows_before(self, woeid: int, at_ms: int, limit: int) -> list[Found]:
         found: list[Found] = []

@@ -31,6 +31,7 @@ from projections.trends.layout import (
     CACHE,
     DAY_MS,
     OWN_SECONDS,
+    STARTS,
     TABLES,
     USES_SECONDS,
     Shape,
@@ -87,7 +88,7 @@ class Trends(StoredUnit):
     name = NAME
     topics = TOPICS
     tables: ClassVar[Mapping[str, str]] = TABLES
-    kinds = frozenset({CACHE})
+    kinds = frozenset({CACHE, STARTS})
 
     def __init__(self, bus: RedisBus, store: Store, keys: Keys, shape: Shape | None = None) -> None:
         super().__init__(bus, store, keys)

@@ -14,8 +14,10 @@ import msgspec
 
 from projections.store import Store
 from projections.trends.layout import (
+    BEGAN,
     BLOCK_SECONDS,
     DAY_MS,
+    QUIET_MS,
     SHARDS,
     Rules,
     Shape,
@@ -35,6 +37,10 @@ _SLOTS = "SELECT slot FROM {trend_slots} WHERE scope = ? AND day = ?"
 _DAYS = "SELECT DISTINCT scope, day FROM {trend_slots}"
 _BLOCK = "SELECT counts FROM {trend_blocks} WHERE scope = ? AND window_end = ?"
 _SHARD = "SELECT counts FROM {trend_blocks} WHERE scope = ? AND window_end = ? AND shard = ?"
+_TOLD = (
+    "SELECT found FROM {trend_starts} WHERE scope = ? AND day = ? AND window_end >= ? "
+    "AND window_end < ?"
+)
 _WRITE_BLOCK = (
     "INSERT INTO {trend_blocks} (scope, window_end, shard, counts) VALUES (?, ?, ?, ?) "
     f"USING TIMESTAMP ? AND TTL {BLOCK_SECONDS}"
@@ -139,6 +145,14 @@ class Windows:
         for rows in pages:
             add(total, _counts(rows), 1)
         return total if term is None else {key: n for key, n in total.items() if key[1] == term}
+
+    async def told_before(self, end: int) -> set[str]:
+        """Returns the terms whose start is told in the ``QUIET_MS`` before a window's end."""
+        first = end - QUIET_MS
+        days = range(first // DAY_MS, end // DAY_MS + 1)
+        values = [(self._scope, day, first, end) for day in days]
+        pages = await self._store.execute_many(_TOLD, values)
+        return {one.term for page in pages for (body,) in page for one in BEGAN.decode(body)}
 
     def block_rows(
         self,

@@ -73,7 +73,9 @@ class NotificationsCase(UnitCase):
             found["settings", user] = settings.read_up_to, settings.preferences
             addresses = await reader.addresses(user, "web-push")
             found["addresses", user] = [(one.address, one.p256dh, one.auth) for one in addresses]
-        return found
+        users = {*_users(history)}
+        takers = [user async for user in reader.takers("push.trend") if user in users]
+        return found | {"takers": sorted(takers)}
 
     async def _inbox(self, reader: NotificationsReader, user: int, name: str) -> Any:
         tweets: list[int] = []
@@ -125,6 +127,9 @@ class NotificationsCase(UnitCase):
             }
             found["settings", user] = facts.read[user], facts.preferences[user]
             found["addresses", user] = facts.addressed(user, "web-push")
+        found["takers"] = [
+            user for user in _users(history) if facts.preferences[user].get("push.trend")
+        ]
         return found
 
     async def size(self, world: World, history: list[LogRecord]) -> int:
@@ -233,7 +238,7 @@ def _said(
                 keys: dict[str, Any] = {"p256dh": f"key {rng.randrange(3)}", "auth": "secret"}
                 return DeliveryAddressAdded(**about, **where, **keys), "user-activity", user
             return DeliveryAddressRemoved(**about, **where), "user-activity", user
-    name = rng.choice(("in_app.like", "push.mention", "email.daily"))
+    name = rng.choice(("in_app.like", "push.mention", "push.trend", "push.trend"))
     preferences = {name: rng.random() < 0.5}
     return PreferencesChanged(**about, preferences=preferences), "user-activity", user
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from events.slices import LogRecord, Record, Slice
-from events.snowflake import EPOCH_MS, TIME_SHIFT
+from events.snowflake import EPOCH_MS, TIME_SHIFT, time_of
 from events.types import Place, TweetPosted
 from projections.base import RetryableError
 from projections.keys import Keys
@@ -125,8 +125,18 @@ class Scene:
                     found.setdefault(place, {})[row.window_end] = rows
         return found
 
+    async def told(self) -> dict[int, list[tuple[str, int]]]:
+        """Returns what readers are told to have begun, by window."""
+        return {
+            start.window_end: [(one.term, one.authors) for one in start.began]
+            for start in await self.reader.starts()
+        }
+
     def right(self, upto: int) -> Any:
         return TrendsOracle(self.log, SHAPE, self.rules).history(upto)
+
+    def right_told(self, upto: int) -> dict[int, list[tuple[str, int]]]:
+        return TrendsOracle(self.log, SHAPE, self.rules).starts(upto)
 
 
 @pytest.fixture
@@ -178,6 +188,27 @@ async def test_trends_come_and_go_and_are_remembered(scene: Scene) -> None:
     then = await scene.reader.at(WORLDWIDE, START + 70_000)
     assert [trend.term for trend in then.trends] == ["#derby"]
     assert await scene.shown(START + 600_000) == scene.right(START + 600_000) != {}
+
+
+async def test_what_comes_and_goes_is_told_once_a_day(scene: Scene) -> None:
+    day = DAY_MS // 60_000
+    crowd(scene, "#derby", 8, 0)
+    crowd(scene, "#derby", 8, 30 * 60_000)  # once more, after it had ceased to
+    crowd(scene, "#storm", 9, 30 * 60_000)
+    crowd(scene, "#derby", 8, DAY_MS + 3_600_000)
+    await scene.apply()
+    leader = scene.leader()
+    await scene.lead(20, leader)
+    assert await scene.told() == {START + 30_000: [("#derby", 8)]}
+    await scene.lead(day + 90, leader)
+    assert await scene.told() == {
+        START + 30_000: [("#derby", 8)],
+        START + 31 * 60_000 - 30_000: [("#storm", 9)],
+        START + DAY_MS + 3_630_000: [("#derby", 8)],
+    }
+    assert await scene.told() == scene.right_told(START + 2 * DAY_MS)
+    newest, *_ = await scene.reader.starts()
+    assert time_of(scene.reader.told_at(newest)) == newest.window_end + SHAPE.late_ms - 1
 
 
 async def test_what_the_log_got_late_or_early_counts_nothing(scene: Scene) -> None:
@@ -243,6 +274,7 @@ async def test_whoever_dies_wherever_the_trends_are_the_same(scene: Scene) -> No
     assert deaths > CALLS_MAX // 23 // 2
     await scene.lead(7 + CALLS_MAX)
     assert await scene.shown(START + 420_000) == scene.right(START + 420_000) != {}
+    assert await scene.told() == scene.right_told(START + 420_000) != {}
 
 
 async def test_a_replay_gives_the_trends_of_then(pair: Pair) -> None:
@@ -259,6 +291,7 @@ async def test_a_replay_gives_the_trends_of_then(pair: Pair) -> None:
     await replayed.lead(60 * 24 * 30)  # a month later, at once
     upto = START + 660_000
     assert await replayed.shown(upto) == await live.shown(upto) == live.right(upto) != {}
+    assert await replayed.told() == await live.told() == live.right_told(upto) != {}
 
 
 async def test_what_those_use_whom_one_follows(scene: Scene) -> None:

@@ -55,6 +55,9 @@ _SEED_LEADER = (
     "INSERT INTO {trend_leader} (name, fence, holder, until_ms, window_end, standing) "
     "VALUES (?, ?, ?, ?, ?, ?)"
 )
+_NOTHING_TOLD = (
+    "DELETE FROM {trend_starts} USING TIMESTAMP ? WHERE scope = ? AND day = ? AND window_end = ?"
+)
 _looks = count(1)
 
 
@@ -95,6 +98,12 @@ class TrendsCase(UnitCase):
         """All windows, by a leader who knows of none of them."""
         begin, end = _span(history)
         keys, name = world.keys(self.name), f"look {next(_looks)} of {begin}"
+        # What a look at half of the history found to have begun there would be in the way.
+        windows = range(begin, end + 1, SHAPE.slot_ms)
+        at = next(_looks)
+        await world.store.write(
+            [(_NOTHING_TOLD, (at, keys.unit, one // DAY_MS, one)) for one in windows]
+        )
         await _seed(world, name, begin)
         leader = Leader(
             world.bus,
@@ -116,8 +125,14 @@ class TrendsCase(UnitCase):
             for found in await reader.of_day(place, day)
             if found.trends and begin <= found.window_end <= end
         }
+        starts = {
+            start.window_end: [(one.term, one.authors) for one in start.began]
+            for day in range(begin // DAY_MS, end // DAY_MS + 1)
+            for start in await reader.starts_of_day(day)
+            if begin <= start.window_end <= end
+        }
         own = await reader.own(_authors(history))
-        return trends, [(one.term, one.followees) for one in own]
+        return trends, starts, [(one.term, one.followees) for one in own]
 
     def expected(self, history: list[LogRecord]) -> Any:
         _, end = _span(history)
@@ -130,9 +145,8 @@ class TrendsCase(UnitCase):
             if rows
         }
         assert len(trends) > SLOTS, "a history in which next to nothing trends shows nothing"
-        return trends, oracle.own(
-            _authors(history), end, own_min=OWN_MIN, hour_ms=OWN_MS, rows=OWN_ROWS
-        )
+        own = oracle.own(_authors(history), end, own_min=OWN_MIN, hour_ms=OWN_MS, rows=OWN_ROWS)
+        return trends, oracle.starts(end), own
 
     async def size(self, world: World, history: list[LogRecord]) -> int:
         total = 0

@@ -25,7 +25,7 @@ from infra.settings import Settings
 from tests.integration.infra.generations import Fed
 from tests.unit.infra.router.servers import HOST, PushService, push_service
 
-UNITS = ("accounts", "tweets", "timelines", "notifications")
+UNITS = ("accounts", "tweets", "timelines", "notifications", "trends")
 SECONDS_MAX = 60.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from projections.listing import NEWEST
 from projections.notifications.layout import Address, Group, GroupActs, Part, Seen, Settings
@@ -52,6 +52,11 @@ class FakeNotifications:
 
     async def settings(self, user_id: int) -> Settings:
         return Settings(self._facts.read[user_id], dict(self._facts.preferences[user_id]))
+
+    async def takers(self, name: str) -> AsyncIterator[int]:
+        for user, preferences in list(self._facts.preferences.items()):
+            if preferences.get(name):
+                yield user
 
     def _of(self, group: Group) -> list[Seen]:
         acts = self._facts.groups(group.user_id).get((group.kind, group.subject), [])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from events.types import TweetPosted
-from projections.trends.layout import Rules, Shape, Trend
+from projections.trends.layout import Began, Rules, Shape, Start, Trend, told_at
 from projections.trends.read import OWN_MIN, OWN_MS, OWN_ROWS, Found, Own
 from tests.oracle import LogRecord
 from tests.oracle_trends import TrendsOracle
@@ -45,3 +45,13 @@ class FakeTrends:
             following, self._end(), own_min=OWN_MIN, hour_ms=OWN_MS, rows=OWN_ROWS
         )
         return [Own(term, term, number) for term, number in found]
+
+    async def starts(self) -> list[Start]:
+        found = self._oracle().starts(self._end())
+        return [
+            Start(end, [Began(term, term, authors) for term, authors in began])
+            for end, began in sorted(found.items(), reverse=True)
+        ]
+
+    def told_at(self, start: Start) -> int:
+        return told_at(start.window_end, SHAPE)

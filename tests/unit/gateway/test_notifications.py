@@ -5,9 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from events.types import UserDeactivated, UserReactivated
-from gateway.notification_answers import Notification, NotificationPage, PreferencesAnswer
+from events.snowflake import compose
+from events.types import NotificationsRead, TweetPosted, UserDeactivated, UserReactivated
+from gateway.levels.level import Level, Order, Said
+from gateway.notification_answers import (
+    BegunTrend,
+    Notification,
+    NotificationPage,
+    PreferencesAnswer,
+)
 from tests.oracle_notifications import NotificationsOracle
+from tests.posts import post
+from tests.unit.gateway.fakes import STARTED_MS
 from tests.unit.gateway.world import World
 
 
@@ -41,7 +50,9 @@ async def unread(world: World, user: int) -> int:
 
 async def check(world: World, user: int) -> list[Notification]:
     """Compares every page size with the oracle; returns what a user is told."""
-    oracle = NotificationsOracle(world.oracle)
+    starts = await world.trends.starts()
+    began = [(one.window_end, world.trends.told_at(one), len(one.began)) for one in starts]
+    oracle = NotificationsOracle(world.oracle, began)
     expected = [
         (one.kind, one.at, one.acts, [str(user) for user in one.users[:3]])
         for one in oracle.list(user)
@@ -184,6 +195,56 @@ async def test_types_that_are_off_are_not_told(world: World, people: list[int]) 
     assert [one.type for one in await check(world, alice)] == ["mention"]
     await world.call(200, "PUT", path, {"in_app": {"like": True}}, user=alice)
     assert [one.type for one in await check(world, alice)] == ["mention", "like"]
+
+
+def talk(users: list[int], text: str, at: int) -> list[TweetPosted]:
+    """So many people post about one thing, so many ms after the world began."""
+    return [
+        post(
+            compose(STARTED_MS + at, 1, number),
+            user,
+            text=f"{text} {number:x}word {number:x}other",
+            lang="en",
+            created_at=STARTED_MS + at,
+        )
+        for number, user in enumerate(users)
+    ]
+
+
+async def test_what_begins_to_trend_is_told_to_those_who_want_it(
+    world: World, people: list[int]
+) -> None:
+    alice, bob, *_ = people
+    minute = 60_000
+    said = [
+        *talk(people, "#Derby", 0),
+        *talk(people, "#Storm #Rain", 5 * minute),
+        *talk(people, "#derby", 30 * minute),  # told a short time ago
+    ]
+    for event in said:
+        await world.log.append(event)
+    await world.tweet(bob, "@alice")
+    assert [one.type for one in await check(world, alice)] == ["mention"]
+    path = "/api/notifications/preferences"
+    before = await world.call(200, "GET", path, user=alice)
+    assert (before["data"]["in_app"]["trend"], before["data"]["push"]["trend"]) == (False, False)
+    await world.call(200, "PUT", path, {"in_app": {"trend": True}}, user=alice)
+    found = await check(world, alice)
+    assert [one.type for one in found] == ["trend", "trend", "mention"]
+    assert found[1].trends == [BegunTrend(name="#derby", query="#derby", author_count=5)]
+    assert {one.query for one in found[0].trends} == {"#rain", "#storm"}
+    assert (found[0].count, found[0].user_ids, found[0].tweet_id) == (2, [], None)
+    assert [one.type for one in await check(world, bob)] == []
+    world.levels.heard(Said(Order(Level.LEAN)))
+    assert [one.type for one in await told(world, alice)] == ["mention"]
+    assert await unread(world, alice) == 1
+    world.levels.heard(Said())
+    await world.log.append(
+        NotificationsRead(
+            event_id=1, occurred_at=1, user_id=alice, up_to_id=int(found[1].latest_id)
+        )
+    )
+    assert [one.unread for one in await check(world, alice)] == [True, False, False]
 
 
 async def test_switches_that_do_not_exist_are_refused(world: World, people: list[int]) -> None:

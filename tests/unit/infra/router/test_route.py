@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import count
 
 import pytest
 from prometheus_client import CollectorRegistry
 from py_vapid import Vapid02
 
 from events.slices import LogRecord
+from events.snowflake import compose
 from events.types import TweetPosted, UserDeactivated
 from gateway.levels.level import Claim, Level, Order, Said
 from infra.router.digest import Digests
@@ -19,11 +21,13 @@ from infra.router.pausing import Pausing, Stopped
 from infra.router.ports import Message, Outcome
 from infra.router.route import AGE_MAX_MS, PUSHES_PER_HOUR, RESERVED, Reads, Router
 from infra.router.smtp import Server, Smtp
+from infra.router.trends import TrendPushes
 from infra.router.web_push import WebPush
 from projections.notifications.layout import Address
 from tests.memory.line import Crashed, Line
 from tests.memory.statements import MemoryStatements
 from tests.memory.store import Database
+from tests.posts import post
 from tests.unit.gateway.fake_notifications import FakeNotifications
 from tests.unit.gateway.fakes import STARTED_MS, FakeAccounts, FakeGraph, FakeTweets
 from tests.unit.gateway.world import World
@@ -53,6 +57,7 @@ class Scene:
             FakeGraph(oracle),
             FakeTweets(oracle),
             FakeNotifications(oracle),
+            self.world.trends,
         )
         self.router = self.new_router()
 
@@ -352,13 +357,75 @@ async def test_a_digest_that_another_run_began_is_waited_for(scene: Scene) -> No
         assert len(server.got) == 1
 
 
+async def test_what_theirs_talk_about_is_pushed_to_those_who_want_it(scene: Scene) -> None:
+    world, alice = scene.world, await scene.subscribed("alice")
+    lonely = await scene.subscribed("lonely")
+    others = [await world.register(name) for name in ("bob", "carol", "dora", "eve")]
+    trends = TrendPushes(scene.router, scene.ledger())
+
+    async def talk(text: str, minutes: int) -> None:
+        at = STARTED_MS + minutes * 60_000
+        scene.now_ms = at + 90_000
+        for number, user in enumerate(others):
+            tweet = post(compose(at, 2, number), user, text=f"{text} {number}x", created_at=at)
+            await world.log.append(tweet)
+
+    await talk("#before", 0)
+    for user in (alice, lonely):
+        path = "/api/notifications/preferences"
+        await world.call(200, "PUT", path, {"push": {"trend": True}}, user=user)
+    await trends.turn()  # the first router begins where things are
+    for user in others[:2]:
+        body = {"target_user_id": str(user)}
+        await world.call(201, "POST", f"/api/users/{alice}/follow", body, user=alice)
+    await talk("#Derby #Storm", 10)
+    await trends.turn()
+    await trends.turn()
+    (pushed,) = scene.service.got
+    assert pushed[0] == 0
+    assert pushed[1]["title"] == "#derby and #storm are trending"
+    assert pushed[1]["body"] == "2 of those whom you follow talk about #derby"
+    assert pushed[1]["path"] == "/api/search?q=%23derby"
+    assert scene.service.headers[0]["urgency"] == "normal"
+    assert scene.router.counts == {"delivered": 1, "hidden": 1}
+    await TrendPushes(scene.new_router(), scene.ledger()).turn()  # another router
+    assert len(scene.service.got) == 1
+    await talk("#old", 30)
+    scene.now_ms += AGE_MAX_MS
+    await trends.turn()
+    assert len(scene.service.got) == 1
+    assert scene.counted("notifications_total", kind="trend", outcome="late") == 2
+
+
+async def test_trends_leave_room_for_what_concerns_one(scene: Scene) -> None:
+    world, alice = scene.world, await scene.subscribed("alice")
+    bob = await world.register("bob")
+    await world.call(
+        200, "PUT", "/api/notifications/preferences", {"push": {"trend": True}}, user=alice
+    )
+    numbers = count()
+
+    async def message() -> Message:
+        return Message(f"trend:{next(numbers)}", "#a is trending", "", "/", urgent=False)
+
+    for _ in range(PUSHES_PER_HOUR):
+        await scene.router.tell(alice, "trend", scene.now_ms, message)
+    assert len(scene.service.got) == PUSHES_PER_HOUR - 2 * RESERVED
+    await world.tweet(bob, "@alice")
+    assert len(await scene.route()) == 1
+
+
 async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
     world, alice = scene.world, await scene.world.register("alice")
     others = [await world.register(name) for name in ("bob", "carol", "dora", "eve")]
     own = await world.tweet(alice)
     for user in others:
         await world.call(201, "POST", f"/api/tweets/{own}/like", user=user)
-    await world.tweet(others[0], "@alice hello")
+    await world.tweet(others[0], "@alice hello #derby")
+    for user in others:
+        await world.tweet(user, "#derby")
+    wanted = {"in_app": {"trend": True}}
+    await world.call(200, "PUT", "/api/notifications/preferences", wanted, user=alice)
     everybody = [alice, *others]
 
     async def users() -> AsyncIterator[int]:
@@ -381,10 +448,13 @@ async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
         counts = await digests.send(users(), "daily", scene.now_ms)
         assert counts == {"repeated": 1, "nowhere": 1, "off": 3}
         (mail,) = server.got
-        assert mail["subject"] == "2 new notifications"
-        lines = mail.get_content().splitlines()
-        assert lines[:2] == ["- @bob mentioned you", "- @eve, @dora and 2 others liked your tweet"]
-        tomorrow = scene.now_ms + 86_400_000
+        assert mail["subject"] == "3 new notifications"
+        assert mail.get_content().splitlines()[:3] == [
+            "- #derby is trending",
+            "- @bob mentioned you",
+            "- @eve, @dora and 2 others liked your tweet",
+        ]
+        tomorrow = scene.now_ms + 86_400_000 + 120_000  # a trend is known some time after it began
         counts = await digests.send(users(), "daily", tomorrow)
         assert counts == {"nothing": 1, "nowhere": 1, "off": 3}
         assert len(server.got) == 1
