@@ -131,6 +131,7 @@ class OracleSide:
         self._trends = TrendsSide(self._on)
         self._answers = _answers(self._oracle) | {
             "trends": self._trends.trends,
+            "trend_starts": self._trends.starts,
             "trend_uses": self._trends.uses,
         }
 
@@ -224,6 +225,7 @@ class OracleSide:
             ("notifications", "settings"): lambda: people,
             ("search", "term"): lambda: (x for t in tweets for x in _terms(oracle, t)),
             ("trends", "trends"): self._trends.keys_of_trends,
+            ("trends", "starts"): self._trends.keys_of_starts,
             ("trends", "uses"): self._trends.keys_of_uses,
         }
         return set(by_kind.get((unit, kind.name), lambda: ())())

@@ -39,6 +39,7 @@ class TrendsSide:
             self._posts.append(record)
             self.__dict__.pop("_oracle", None)
             self.__dict__.pop("_history", None)
+            self.__dict__.pop("_starts", None)
 
     @cached_property
     def _oracle(self) -> TrendsOracle:
@@ -49,6 +50,14 @@ class TrendsSide:
     @cached_property
     def _history(self) -> dict[int, dict[int, list[dict[str, Any]]]]:
         return self._oracle.history(trends.now_ms())
+
+    @cached_property
+    def _starts(self) -> dict[int, list[tuple[str, int]]]:
+        return self._oracle.starts(trends.now_ms())
+
+    def keys_of_starts(self) -> set[Key]:
+        """Returns the days on which anything is told to have begun."""
+        return {(self._scope, end // DAY_MS) for end in self._starts}
 
     def keys_of_trends(self) -> set[Key]:
         """Returns the places and days in which anything trended."""
@@ -74,6 +83,18 @@ class TrendsSide:
             str(end): rows
             for end, rows in self._history.get(woeid, {}).items()
             if end // DAY_MS == day and rows and end <= upto
+        }
+
+    def starts(self, key: tuple[str, int]) -> Any:
+        """Returns what is told to have begun on a day."""
+        scope, day = key
+        if scope != self._scope:
+            return None
+        upto = trends.settled(self._shape)
+        return {
+            str(end): [list(one) for one in began]
+            for end, began in self._starts.items()
+            if end // DAY_MS == day and end <= upto
         }
 
     def uses(self, key: tuple[str, int, int]) -> Any:

@@ -1,4 +1,5 @@
-"""What is compared of trends: what trended in each window of a day, and the uses that it came of.
+"""What is compared of trends: what trended in each window of a day, what of it is told to have
+begun, and the uses that it came of.
 
 Trends are worked out some time after the log says what they follow from, by a process of each
 generation. So a side is read up to a moment (:func:`settled`) that its leader should be past, and
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from infra.compose import Engines
+    from projections.trends.read import TrendsReader
 
 WAIT_S = 60.0
 POLL_S = 0.2
@@ -46,6 +48,19 @@ def kept(slot: int, shape: Shape) -> bool:
     return slot * shape.slot_ms > now_ms() - DAY_MS
 
 
+async def worked_out(reader: TrendsReader, upto: int) -> None:
+    """Returns when nothing that ended by a moment is still to be worked out.
+
+    Raises:
+        RetryableError: that takes longer than ``WAIT_S``, or an engine is away.
+    """
+    deadline = time.monotonic() + WAIT_S
+    while not await reader.worked_out(upto):
+        if time.monotonic() > deadline:
+            raise RetryableError("trends are not worked out yet; try again in some minutes")
+        await asyncio.sleep(POLL_S)
+
+
 def reads(on: Engines, beside: Engines) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """Returns what answers each kind; see :func:`infra.diff.views.reads`."""
     del beside
@@ -57,15 +72,23 @@ def reads(on: Engines, beside: Engines) -> dict[str, Callable[[Any], Awaitable[A
         if of != scope:
             return None
         upto = settled(shape)
-        deadline = time.monotonic() + WAIT_S
-        while not await reader.worked_out(upto):
-            if time.monotonic() > deadline:
-                raise RetryableError("trends are not worked out yet; try again in some minutes")
-            await asyncio.sleep(POLL_S)
+        await worked_out(reader, upto)
         return {
             str(found.window_end): msgspec.to_builtins(found.trends)
             for found in await reader.of_day(woeid, day)
             if found.trends and found.window_end <= upto
+        }
+
+    async def starts(key: tuple[str, int]) -> Any:
+        of, day = key
+        if of != scope:
+            return None
+        upto = settled(shape)
+        await worked_out(reader, upto)
+        return {
+            str(start.window_end): [[one.term, one.authors] for one in start.began]
+            for start in await reader.starts_of_day(day)
+            if start.window_end <= upto
         }
 
     async def uses(key: tuple[str, int, int]) -> Any:
@@ -76,4 +99,4 @@ def reads(on: Engines, beside: Engines) -> dict[str, Callable[[Any], Awaitable[A
             return EXPIRED
         return {"uses": await reader.uses(slot, shard)}
 
-    return {"trends": trends, "uses": uses}
+    return {"trends": trends, "starts": starts, "uses": uses}

@@ -95,6 +95,7 @@ KINDS_OF_UNIT: dict[str, tuple[Kind, ...]] = {
     ),
     "trends": (
         _kind("trends", "trends:scope,woeid,day"),
+        _kind("starts", "trend_starts:scope,day"),
         _kind("uses", "trend_uses:scope,slot,shard"),
     ),
 }  # fmt: skip

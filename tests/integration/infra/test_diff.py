@@ -29,7 +29,7 @@ from projections.engagement.layout import COUNTS
 from projections.listing import NEWEST
 from projections.notifications.layout import LIKE, Group
 from projections.search.layout import by_author, index_key
-from projections.trends.layout import FOUND
+from projections.trends.layout import FOUND, Began
 from tests.integration.infra.generations import Fed, Town, town
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
@@ -345,7 +345,7 @@ async def _in_notifications(b: Fed) -> Planted:
 
 
 async def _in_trends(b: Fed) -> Planted:
-    """A trend is made up, and a use is lost."""
+    """A trend is made up, what began is changed, and a use is lost."""
     store = b.on.store_of(b.unit.name)
     rows = await store.execute("SELECT scope, woeid, day, window_end, found FROM {trends}")
     scope, woeid, day, end, found = next(row for row in rows if FOUND.decode(row[4]))
@@ -355,6 +355,14 @@ async def _in_trends(b: Fed) -> Planted:
         "USING TIMESTAMP ?",
         (scope, woeid, day, end, msgspec.json.encode(wrong), PLANTED_AT),
     )
+    ((*began, _),) = await store.execute(
+        "SELECT scope, day, window_end, found FROM {trend_starts} LIMIT 1"
+    )
+    await store.execute(
+        "INSERT INTO {trend_starts} (scope, day, window_end, found) VALUES (?, ?, ?, ?) "
+        "USING TIMESTAMP ?",
+        (*began, msgspec.msgpack.encode([Began("#planted", "#planted", 9)]), PLANTED_AT),
+    )
     uses = await store.execute("SELECT slot, shard FROM {trend_uses} LIMIT 1")
     ((slot, shard),) = uses
     await store.execute(
@@ -363,6 +371,7 @@ async def _in_trends(b: Fed) -> Planted:
     )
     return {
         ("trends", key_words((scope, woeid, day))): (str(end), False),
+        ("starts", key_words((began[0], began[1]))): (str(began[2]), False),
         ("uses", key_words((scope, slot, shard))): ("uses", True),
     }
 
