@@ -59,7 +59,7 @@ async def routing_from_now(
 ) -> asyncio.Task[dict[str, int]]:
     """Returns a router that has begun."""
     router = asyncio.create_task(run(place.on, place.pushes, stop, place.metrics))
-    while not await ledger.positions():
+    while ("new-tweets", 0) not in await ledger.positions():
         await asyncio.wait({router}, timeout=0.1)
         assert not router.done(), router.result()
     return router
@@ -72,6 +72,7 @@ async def test_what_is_due_at_level_one_is_kept_and_pushed_after_it(place: Place
     await orders.create()
     await orders.order(Order(Level.LEAN, int(now_ms()) + 120_000, actor="ada"))
     stop = asyncio.Event()
+    await place.feed()  # whose name it is is known
     router = await routing_from_now(place, ledger, stop)
     kept = await place.tweet(place.name)
     view = open_view(place.on)
