@@ -86,6 +86,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         people: Finds users.
         notifications: Reads inboxes.
         trends: Reads trends.
+        push_key: What browsers subscribe with: the public key that signs pushes, base64url.
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
         tokens: Signs and verifies.
@@ -117,6 +118,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     people: People
     notifications: Notifications
     trends: Trends
+    push_key: str
     openings: Openings
     units: Mapping[str, UnitReads]
     tokens: Tokens
@@ -196,6 +198,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
                 services.trends,
                 cursors,
                 services.levels,
+                services.push_key,
             ),
             NotificationCommands(services.notifications, checks, minter, appender),
         ),

@@ -94,6 +94,18 @@ class SubscribedAnswer(_Answer, frozen=True, kw_only=True):
     data: Subscribed
 
 
+class PushKey(_Answer, frozen=True, kw_only=True):
+    """What a browser subscribes with (``applicationServerKey``), base64url."""
+
+    public_key: str
+
+
+class PushKeyAnswer(_Answer, frozen=True, kw_only=True):
+    """The key that pushes are signed with, its public half."""
+
+    data: PushKey
+
+
 class Email(_Answer, frozen=True, kw_only=True):
     """Where digests go; empty for nowhere."""
 

@@ -18,6 +18,7 @@ from gateway.notification_answers import (
     EmailAnswer,
     NotificationPage,
     PreferencesAnswer,
+    PushKeyAnswer,
     ReadUpToAnswer,
     SubscribedAnswer,
     UnreadAnswer,
@@ -89,6 +90,14 @@ def notification_routes(handlers: NotificationHandlers) -> list[Route]:
             units=("accounts", NOTIFICATIONS),
             body=NotificationPreferences,
             answer=PreferencesAnswer,
+        ),
+        Route(
+            method="GET",
+            path="/api/notifications/push_key",
+            handler=read.push_key,
+            summary="What a browser subscribes to pushes with",
+            access=Access.OPEN,
+            answer=PushKeyAnswer,
         ),
         *_addresses(write),
     ]

@@ -3,8 +3,9 @@
 `murmur gateway` runs one in the foreground. Several on one machine share the port; the kernel
 spreads connections over them. A SIGTERM lets the requests under way finish.
 
-The key that signs tokens is a file of mode 0600, made at the first start, so that `murmur token`
-and every gateway process on the machine agree; the key of cursors is derived from it.
+The keys that sign tokens and pushes are files of mode 0600, made at the first start, so that
+`murmur token`, `murmur router` and every gateway process on the machine agree; the key of cursors
+is derived from that of tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import secrets
 import signal
 import sys
 from collections.abc import Mapping
@@ -43,8 +42,10 @@ from infra import compose, degrading, levels, trending
 from infra.compose import Engines
 from infra.following import Following, ended
 from infra.guarded import Guarded, guarded
+from infra.keys import kept
 from infra.letters.desk import Desk, Reading
 from infra.letters.watch import watch
+from infra.router.vapid import public_key, vapid_key
 from infra.settings import Settings, load
 from projections.base import RetryableError
 from projections.positions import AppliedPositions
@@ -106,30 +107,7 @@ def _tokens(settings: Settings, key: bytes) -> Tokens:
 
 
 def _token_key(path: Path) -> bytes:
-    try:
-        return _read_key(path)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(new_private_key())
-        try:
-            # Of several processes that start together one makes the key; a link never replaces.
-            os.link(draft, path)
-        except FileExistsError:
-            return _read_key(path)
-    finally:
-        draft.unlink()
-    return _read_key(path)
-
-
-def _read_key(path: Path) -> bytes:
-    key = path.read_bytes()
-    if path.stat().st_mode & 0o077:
-        raise ValueError(f"{path} can be read by others; run: chmod 600 {path}")
-    return key
+    return kept(path, new_private_key)
 
 
 class Composition:
@@ -143,6 +121,7 @@ class Composition:
         key: Secret of tokens and cursors.
         level: The level of degrading.
         codec: Encodes edited bodies of dead letters.
+        push_key: What browsers subscribe with.
     """
 
     def __init__(
@@ -154,6 +133,7 @@ class Composition:
         key: bytes,
         level: degrading.Degrading,
         codec: Codec,
+        push_key: str,
     ) -> None:
         settings = behind.on.settings
         self.openings = Openings(log, minter, metrics, settings.timeline_opened_hours * 3600)
@@ -165,6 +145,7 @@ class Composition:
         self._metrics = metrics
         self._key = key
         self._level = level
+        self._push_key = push_key
         self._tokens = _tokens(settings, key)
 
     def build(self, on: Engines) -> tuple[Gateway, Health]:
@@ -196,6 +177,7 @@ class Composition:
                 people=compose.people_reader(on),
                 notifications=compose.notifications_reader(on),
                 trends=trending.reader(on),
+                push_key=self._push_key,
                 openings=self.openings,
                 units=units,
                 tokens=self._tokens,
@@ -221,9 +203,11 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
 
     Raises:
         RetryableError: an engine is away.
-        OSError: the port is taken, or the token key cannot be read.
+        OSError: the port is taken, or a key cannot be read.
+        ValueError: a file holds no such key, or others can read it.
     """
     key = await asyncio.to_thread(_token_key, settings.token_key_path)
+    push_key = public_key(await vapid_key(settings.vapid_key_path))
     await asyncio.to_thread(detect, "the first call loads the model")
     metrics = GatewayMetrics(REGISTRY)
     async with (
@@ -242,7 +226,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         admin = Admin(settings.kafka_bootstrap, on.topics, settings.kafka_options)
         level = degrading.Degrading(settings, behind.guards, admin, orders, metrics)
         codec = Codec(await engines.registry.publish(), engines.registry)
-        composition = Composition(behind, log, minter, metrics, key, level, codec)
+        composition = Composition(behind, log, minter, metrics, key, level, codec, push_key)
         gateway, health = composition.build(on)
         # What lives as long as the process is not looked at again: a full collection of what is
         # imported by now takes 22 ms, and every reader waits behind it.

@@ -260,6 +260,7 @@ class NotificationQueries:
         trends: Trends,
         cursors: Cursors,
         levels: Levels,
+        push_key: str,
     ) -> None:
         self._notifications = notifications
         self._tweets = tweets
@@ -268,6 +269,7 @@ class NotificationQueries:
         self._trends = trends
         self._cursors = cursors
         self._levels = levels
+        self._push_key = push_key
 
     async def own(self, request: Request) -> Response:
         """``GET /api/notifications``."""
@@ -307,6 +309,10 @@ class NotificationQueries:
         """``GET /api/notifications/preferences``."""
         settings = await self._notifications.settings(request.user_id)
         return Response(one(msgspec.json.encode(all_of(settings.preferences))[:-1]))
+
+    async def push_key(self, request: Request) -> Response:
+        """``GET /api/notifications/push_key``."""
+        return Response(one(b'{"public_key":%s' % msgspec.json.encode(self._push_key)))
 
     async def _begin(self, user_id: int) -> Reading:
         trends = self._trends if self._levels.has(Feature.TRENDS) else None

@@ -22,7 +22,8 @@ from infra.router.metrics import RouterMetrics
 from infra.router.run import ledger_of, mailed, reads_of
 from infra.router.run import run as follow
 from infra.router.smtp import Server, Smtp
-from infra.router.web_push import WebPush, public_key, vapid_key
+from infra.router.vapid import public_key, vapid_key
+from infra.router.web_push import WebPush
 from infra.settings import Settings, load
 from projections.base import RetryableError
 

@@ -7,18 +7,14 @@ that a client named; a redirect is not followed. Bounded by: ``SECONDS_MAX`` a p
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from cryptography.hazmat.primitives import serialization
 from py_vapid import Vapid02, b64urlencode
 from pywebpush import WebPushException, webpush_async
 
@@ -119,33 +115,3 @@ def _outcome(error: WebPushException) -> Outcome:
         return Outcome.LATER
     log.warning("a push was refused: %s", error)
     return Outcome.REFUSED
-
-
-async def vapid_key(path: Path) -> Vapid02:
-    """Reads the key that signs pushes; makes the file, of mode 0600, where there is none.
-
-    Raises:
-        OSError: it can be neither read nor made.
-        ValueError: it holds no such key.
-    """
-    return await asyncio.to_thread(_vapid_key, path)
-
-
-def _vapid_key(path: Path) -> Vapid02:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = Vapid02()
-        made.generate_keys()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made.private_pem())
-    return Vapid02.from_pem(path.read_bytes())
-
-
-def public_key(key: Vapid02) -> str:
-    """Returns what a browser subscribes with (``applicationServerKey``), base64url."""
-    raw = key.public_key.public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-    )
-    found: str = b64urlencode(raw)
-    return found

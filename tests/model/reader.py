@@ -75,6 +75,7 @@ class MemoryGateway:
                 **current,
                 log=log,
                 minter=log,
+                push_key="",
                 openings=Openings(log, log, _METRICS, 3600.0),
                 units={},
                 tokens=_TOKENS,

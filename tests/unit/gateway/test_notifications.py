@@ -264,6 +264,11 @@ async def test_they_are_ones_own(world: World, people: list[int]) -> None:
         await world.call(401, "GET", f"/api/notifications{path}")
 
 
+async def test_the_key_that_browsers_subscribe_with_is_told_to_anybody(world: World) -> None:
+    found = await world.call(200, "GET", "/api/notifications/push_key")
+    assert found == {"data": {"public_key": "public"}}
+
+
 async def test_where_one_is_reached(world: World, people: list[int]) -> None:
     alice, facts = people[0], world.oracle.notifications
     keys = {"p256dh": "B" * 87, "auth": "a" * 22}

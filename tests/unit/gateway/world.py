@@ -95,6 +95,7 @@ class World:
             people=FakePeople(self.oracle),
             notifications=FakeNotifications(self.oracle),
             trends=self.trends,
+            push_key="public",
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},
             tokens=self.tokens,

@@ -10,7 +10,8 @@ from py_vapid import Vapid02
 
 from infra.router.ports import Mail, Message, Outcome
 from infra.router.smtp import Server, Smtp
-from infra.router.web_push import WebPush, public_key, vapid_key
+from infra.router.vapid import public_key, vapid_key
+from infra.router.web_push import WebPush
 from projections.notifications.layout import Address
 from tests.unit.infra.router.servers import (
     HOST,
