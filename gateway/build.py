@@ -18,6 +18,7 @@ from gateway.commands.checks import Checks
 from gateway.commands.engagement import EngagementCommands
 from gateway.commands.graph import GraphCommands
 from gateway.commands.lists import ListCommands
+from gateway.commands.mail import MailLinks
 from gateway.commands.notifications import NotificationCommands
 from gateway.commands.pins import PinCommands
 from gateway.commands.tweets import TweetCommands
@@ -28,6 +29,7 @@ from gateway.health import Check, Health
 from gateway.levels.admission import Admission
 from gateway.levels.level import Levels
 from gateway.limits import READ_SECONDS_MAX, WAIT_SECONDS_MAX
+from gateway.links import Links
 from gateway.metrics import GatewayMetrics
 from gateway.notification_routes import NotificationHandlers
 from gateway.openings import Openings
@@ -86,6 +88,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         people: Finds users.
         notifications: Reads inboxes.
         trends: Reads trends.
+        links: Makes and opens the links in mails.
         push_key: What browsers subscribe with: the public key that signs pushes, base64url.
         openings: Notes who opens them.
         units: Where each unit is, by name, for ``X-Wait-For``.
@@ -118,6 +121,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     people: People
     notifications: Notifications
     trends: Trends
+    links: Links
     push_key: str
     openings: Openings
     units: Mapping[str, UnitReads]
@@ -201,6 +205,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
                 services.push_key,
             ),
             NotificationCommands(services.notifications, checks, minter, appender),
+            MailLinks(services.links, minter, appender),
         ),
         trends=TrendQueries(services.trends, graph, services.levels),
         health=health,

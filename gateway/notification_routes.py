@@ -13,7 +13,9 @@ from gateway.bodies import (
     PushSubscription,
     ReadUpTo,
 )
+from gateway.commands.mail import MailLinks
 from gateway.commands.notifications import NotificationCommands
+from gateway.links import PARAMETER, STOP_PATH
 from gateway.notification_answers import (
     EmailAnswer,
     NotificationPage,
@@ -24,7 +26,7 @@ from gateway.notification_answers import (
     UnreadAnswer,
 )
 from gateway.queries.notifications import PAGE_MAX, NotificationQueries
-from gateway.routing import PAGE, Access, Route
+from gateway.routing import PAGE, Access, Parameter, Route
 
 NOTIFICATIONS = "notifications"
 ADDRESSES = ("accounts", NOTIFICATIONS)
@@ -39,6 +41,7 @@ class NotificationHandlers(NamedTuple):
 
     queries: NotificationQueries
     commands: NotificationCommands
+    mail: MailLinks
 
 
 def notification_routes(handlers: NotificationHandlers) -> list[Route]:
@@ -100,6 +103,7 @@ def notification_routes(handlers: NotificationHandlers) -> list[Route]:
             answer=PushKeyAnswer,
         ),
         *_addresses(write),
+        *_mail_links(handlers.mail),
     ]
 
 
@@ -135,5 +139,29 @@ def _addresses(write: NotificationCommands) -> list[Route]:
             answer=EmailAnswer,
             access=Access.WRITE,
             units=ADDRESSES,
+        ),
+    ]
+
+
+_LINK = Parameter(PARAMETER, "As the mail has it.", {"type": "string"})
+
+
+def _mail_links(mail: MailLinks) -> list[Route]:
+    return [
+        Route(
+            method="GET",
+            path=STOP_PATH,
+            handler=mail.ask_to_stop,
+            summary="A page for whoever follows the link in a mail, with a button that ends mails",
+            access=Access.OPEN,
+            query=(_LINK,),
+        ),
+        Route(
+            method="POST",
+            path=STOP_PATH,
+            handler=mail.stop,
+            summary="End all mails to the address that the link in a mail names (RFC 8058)",
+            access=Access.OPEN,
+            query=(_LINK,),
         ),
     ]

@@ -33,6 +33,7 @@ from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
 from gateway.guards.guards import Guards
 from gateway.health import READY_SECONDS_MAX, Check, Health
+from gateway.links import Links
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
@@ -177,6 +178,7 @@ class Composition:
                 people=compose.people_reader(on),
                 notifications=compose.notifications_reader(on),
                 trends=trending.reader(on),
+                links=Links(self._key, on.settings.public_url),
                 push_key=self._push_key,
                 openings=self.openings,
                 units=units,

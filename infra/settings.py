@@ -255,6 +255,9 @@ class Settings(BaseSettings):
         ],
         description="Hosts that are pushed to, whatever endpoint a client names; .name: all below",
     )
+    public_url: Annotated[str, _url("http", "https")] = Field(
+        "http://127.0.0.1:8080", description="Where clients reach the gateway, for links in mails"
+    )
     smtp_host: str = Field("", description="Takes the digests' mails; empty: none are sent")
     smtp_port: Port = Field(587, description="Of smtp_host")
     smtp_sender: str = Field("murmuration@localhost", description="Address that mails are from")

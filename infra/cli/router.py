@@ -17,6 +17,7 @@ from prometheus_client import start_http_server
 from events.errors import EventsError
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, print_json
+from infra.links import open_links
 from infra.router.digest import Digests
 from infra.router.metrics import RouterMetrics
 from infra.router.run import ledger_of, mailed, reads_of
@@ -89,6 +90,8 @@ def digest(
         counts = asyncio.run(_mail(settings, period))
     except (RetryableError, EventsError) as error:
         raise CommandError(f"{error}; is the stack up?", Status.UNREACHABLE) from error
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
     if as_json:
         print_json(counts)
     else:
@@ -107,5 +110,6 @@ async def _mail(settings: Settings, period: Literal["daily", "weekly"]) -> dict[
     async with compose.engines(settings) as on:
         ledger = ledger_of(on)
         await ledger.create()
-        digests = Digests(reads_of(on), ledger, Smtp(server))
+        links = await asyncio.to_thread(open_links, settings)
+        digests = Digests(reads_of(on), ledger, Smtp(server), links)
         return await digests.send(mailed(on), period, int(time.time() * 1000))

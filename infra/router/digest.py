@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from events.snowflake import compose
+from gateway.links import STOP_PATH, Link, Links
 from gateway.queries.notifications import NAMES_MAX, UNREAD_PART, Notice, Reading
 from gateway.routing import ID_MAX
 from infra.router.ledger import Claim, Ledger
@@ -48,6 +49,7 @@ class Digests:
         reads: The units' reading sides.
         ledger: What was sent.
         mails: Sends.
+        links: Makes the link that ends them.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Digests:
         reads: Reads,
         ledger: Ledger,
         mails: Mails,
+        links: Links,
         pause_seconds: float = PAUSE_SECONDS,
         again_seconds: float = AGAIN_SECONDS,
     ) -> None:
         self._reads = reads
         self._ledger = ledger
         self._mails = mails
+        self._links = links
         self._pause_seconds = pause_seconds
         self._again_seconds = again_seconds
 
@@ -109,7 +113,10 @@ class Digests:
         if claim is not Claim.OURS:
             return "repeated" if claim is Claim.ENDED else None
         subject = f"{number} new notification{'s' if number > 1 else ''}"
-        mail = Mail(f"{notice}:{user}".replace(":", "."), addresses[0].address, subject, body)
+        to = addresses[0].address
+        stop = self._links.url(STOP_PATH, Link(user, to))
+        body = f"{body}\n\nYou get this because you turned it on. To end it: {stop}\n"
+        mail = Mail(f"{notice}:{user}".replace(":", "."), to, subject, body, stop)
         outcome = await self._mails.mail(mail)
         for attempt in range(1, TRIES_MAX):
             if outcome is not Outcome.LATER:
@@ -136,8 +143,7 @@ class Digests:
         lines = await self._lines(user, listed, reading)
         if len(notices) > len(listed):
             lines.append(f"and {len(notices) - len(listed)} more")
-        ending = "\n\nYou get this because you turned it on (PUT /api/notifications/preferences).\n"
-        return "\n".join(f"- {line}" for line in lines) + ending, len(notices)
+        return "\n".join(f"- {line}" for line in lines), len(notices)
 
     async def _lines(self, user: int, notices: Sequence[Notice], reading: Reading) -> list[str]:
         groups = {n: Group(n.kind, user, n.subject) for n in notices if n.kind in GROUPED}

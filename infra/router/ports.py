@@ -53,12 +53,14 @@ class Mail(msgspec.Struct, frozen=True):
         to: The address.
         subject: One line.
         body: Text.
+        stop: A link that ends such mails, by a POST (RFC 8058); empty for none.
     """
 
     id: str
     to: str
     subject: str
     body: str
+    stop: str = ""
 
 
 class Pushes(Protocol):

@@ -55,6 +55,9 @@ class Smtp:
         message["Date"] = formatdate()
         message["Message-ID"] = f"<{mail.id}@{server.sender.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"
+        if mail.stop:
+            message["List-Unsubscribe"] = f"<{mail.stop}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(mail.body)
         try:
             await aiosmtplib.send(

@@ -13,6 +13,7 @@ from events.types import Event
 from gateway.auth import Tokens, new_private_key
 from gateway.build import Services, build
 from gateway.http import Request, Response
+from gateway.links import Links
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from gateway.queries.counted import CountedTweets
@@ -75,6 +76,7 @@ class MemoryGateway:
                 **current,
                 log=log,
                 minter=log,
+                links=Links(b"secret", "https://murmur.example"),
                 push_key="",
                 openings=Openings(log, log, _METRICS, 3600.0),
                 units={},

@@ -43,7 +43,8 @@ GET /api/search · GET /api/search/counts · GET /api/search/users
 GET /api/notifications · GET /api/notifications/unread_count · POST /api/notifications/read
 GET /api/notifications/preferences · PUT /api/notifications/preferences
 POST /api/notifications/subscriptions · DELETE /api/notifications/subscriptions
-PUT /api/notifications/email
+PUT /api/notifications/email · GET /api/notifications/push_key
+GET /api/notifications/email/stop · POST /api/notifications/email/stop
 GET /api/trends · GET /api/trends/personal
 GET /healthz · GET /readyz · GET /metrics · GET /openapi.json
 """

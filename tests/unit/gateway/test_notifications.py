@@ -8,6 +8,7 @@ import pytest
 from events.snowflake import compose
 from events.types import NotificationsRead, TweetPosted, UserDeactivated, UserReactivated
 from gateway.levels.level import Level, Order, Said
+from gateway.links import STOP_PATH, Link
 from gateway.notification_answers import (
     BegunTrend,
     Notification,
@@ -285,6 +286,32 @@ async def test_where_one_is_reached(world: World, people: list[int]) -> None:
     assert len(facts.addressed(alice, "web-push")) == 10
     for odd in ({"endpoint": "file:///etc/passwd", "keys": keys}, {"endpoint": "https://x/"}):
         await world.call(422, "POST", path, odd, user=alice)
+
+
+async def test_a_link_in_a_mail_ends_mails_to_that_address_alone(
+    world: World, people: list[int]
+) -> None:
+    alice, bob, *_ = people
+    facts = world.oracle.notifications
+    for user in (alice, bob):
+        body = {"address": "<a>&@example.com"[3:]}
+        await world.call(200, "PUT", "/api/notifications/email", body, user=user)
+    url = world.links.url(STOP_PATH, Link(alice, "&@example.com"))
+    path = url.removeprefix("https://murmur.example")
+    assert path.startswith(f"{STOP_PATH}?link=")
+    asked = await world.send("GET", path)  # as a scanner does
+    assert asked.status == 200 and asked.media_type.startswith("text/html")
+    assert b"&amp;@example.com" in asked.body and b'<form method="post">' in asked.body
+    assert len(facts.addressed(alice, "email")) == 1
+    for _ in range(2):
+        answer = await world.send("POST", path, raw=b"List-Unsubscribe=One-Click")
+        assert answer.status == 200
+        assert facts.addressed(alice, "email") == []
+    assert len(facts.addressed(bob, "email")) == 1
+    for wrong in ("", "?link=", path[len(STOP_PATH) :][:-1], "?link=" + "A" * 60):
+        for method in ("GET", "POST"):
+            problem = await world.call(400, method, STOP_PATH + wrong)
+            assert problem["type"].endswith(":invalid-link")
 
 
 async def test_one_address_for_mail(world: World, people: list[int]) -> None:

@@ -19,6 +19,7 @@ from gateway.health import Check
 from gateway.http import Request, Response
 from gateway.levels.admission import Admission
 from gateway.levels.level import Levels
+from gateway.links import Links
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from tests.oracle import Oracle
@@ -59,6 +60,7 @@ class World:
         self.search = FakeSearch(self.oracle)
         self.trends = FakeTrends(self.log)
         self.tokens = Tokens(KEY)
+        self.links = Links(b"secret", "https://murmur.example/")
         self.metrics = GatewayMetrics(CollectorRegistry())
         minter = FakeMinter()
         self.openings = Openings(self.log, minter, self.metrics, PERIOD_SECONDS)
@@ -95,6 +97,7 @@ class World:
             people=FakePeople(self.oracle),
             notifications=FakeNotifications(self.oracle),
             trends=self.trends,
+            links=self.links,
             push_key="public",
             openings=self.openings,
             units={name: FakeUnit(self.log, found) for name, found in topics.items()},

@@ -434,7 +434,7 @@ async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
 
     async with mail_server() as server:
         mails = Smtp(Server(HOST, server.port, "news@example.com"))
-        digests = Digests(scene.reads, scene.ledger(), mails, 0.001)
+        digests = Digests(scene.reads, scene.ledger(), mails, world.links, 0.001)
         assert await digests.send(users(), "daily", scene.now_ms) == {"off": 5}
         switch = {"email": {"daily": True}}
         for user in (alice, others[0]):
@@ -454,7 +454,15 @@ async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
             "- @bob mentioned you",
             "- @eve, @dora and 2 others liked your tweet",
         ]
+        stop = mail["list-unsubscribe"].strip("<>")
+        assert mail["list-unsubscribe-post"] == "List-Unsubscribe=One-Click"
+        assert mail.get_content().splitlines()[-1].endswith(stop)
         tomorrow = scene.now_ms + 86_400_000 + 120_000  # a trend is known some time after it began
         counts = await digests.send(users(), "daily", tomorrow)
         assert counts == {"nothing": 1, "nowhere": 1, "off": 3}
         assert len(server.got) == 1
+    path = stop.removeprefix("https://murmur.example")
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await world.send("POST", path, raw=b"List-Unsubscribe=One-Click", headers=form)
+    assert answer.status == 200
+    assert world.oracle.notifications.addressed(alice, "email") == []
