@@ -54,6 +54,7 @@ from events.kinds.tweets import (
 )
 from events.kinds.users import (
     DeliveryAddressAdded,
+    DeliveryAddressProposed,
     DeliveryAddressRemoved,
     NotificationsRead,
     PreferencesChanged,
@@ -84,6 +85,7 @@ __all__ = [
     "BackfillChunk",
     "Coordinates",
     "DeliveryAddressAdded",
+    "DeliveryAddressProposed",
     "DeliveryAddressRemoved",
     "Event",
     "FanOutChunk",

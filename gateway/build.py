@@ -205,7 +205,7 @@ def build(services: Services) -> tuple[Gateway, Health]:
                 services.push_key,
             ),
             NotificationCommands(services.notifications, checks, minter, appender),
-            MailLinks(services.links, minter, appender),
+            MailLinks(services.links, services.notifications, minter, appender),
         ),
         trends=TrendQueries(services.trends, graph, services.levels),
         health=health,

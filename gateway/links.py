@@ -2,7 +2,8 @@
 
 Keeps true: a link opens only at the path that it was made for, and only unchanged; it says whose
 address it is about, so that nothing is asked of a client but the link. A link that ends mails never
-expires: a mail of last year must still end them.
+expires: a mail of last year must still end them. One that confirms is good while its proposal is
+the last that the user made.
 
 The seal is that of cursors (:mod:`gateway.cursors`) under a key of its own, over the path.
 """
@@ -19,6 +20,7 @@ from gateway.cursors import Cursors
 from gateway.problems import Problem, bad_request
 
 STOP_PATH = "/api/notifications/email/stop"
+CONFIRM_PATH = "/api/notifications/email/confirm"
 PARAMETER = "link"
 
 _KEY_PURPOSE = b"murmuration mail links v1"
@@ -30,10 +32,12 @@ class Link(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         user_id: Whose address.
         address: Where the mail went.
+        proposal: The event that proposed it, where the link confirms it.
     """
 
     user_id: int
     address: str
+    proposal: int = 0
 
 
 _LINK = msgspec.msgpack.Decoder(Link)

@@ -107,9 +107,10 @@ class PushKeyAnswer(_Answer, frozen=True, kw_only=True):
 
 
 class Email(_Answer, frozen=True, kw_only=True):
-    """Where digests go; empty for nowhere."""
+    """Where digests go, empty for nowhere; and the address that waits to be confirmed."""
 
     address: str
+    pending: str = ""
 
 
 class EmailAnswer(_Answer, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from gateway.bodies import (
 )
 from gateway.commands.mail import MailLinks
 from gateway.commands.notifications import NotificationCommands
-from gateway.links import PARAMETER, STOP_PATH
+from gateway.links import CONFIRM_PATH, PARAMETER, STOP_PATH
 from gateway.notification_answers import (
     EmailAnswer,
     NotificationPage,
@@ -134,7 +134,7 @@ def _addresses(write: NotificationCommands) -> list[Route]:
             method="PUT",
             path="/api/notifications/email",
             handler=write.mail,
-            summary="Say where digests go; they are sent to who turned them on",
+            summary="Say where digests go, once a link in a mail there was followed",
             body=EmailAddress,
             answer=EmailAnswer,
             access=Access.WRITE,
@@ -162,6 +162,24 @@ def _mail_links(mail: MailLinks) -> list[Route]:
             handler=mail.stop,
             summary="End all mails to the address that the link in a mail names (RFC 8058)",
             access=Access.OPEN,
+            query=(_LINK,),
+        ),
+        Route(
+            method="GET",
+            path=CONFIRM_PATH,
+            handler=mail.ask_to_confirm,
+            summary="A page for whoever follows the link in a mail, with a button that confirms",
+            access=Access.OPEN,
+            units=(NOTIFICATIONS,),
+            query=(_LINK,),
+        ),
+        Route(
+            method="POST",
+            path=CONFIRM_PATH,
+            handler=mail.confirm,
+            summary="Have digests go to the address that the link in a mail names",
+            access=Access.OPEN,
+            units=(NOTIFICATIONS,),
             query=(_LINK,),
         ),
     ]

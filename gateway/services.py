@@ -16,7 +16,7 @@ from gateway.queries.view import HomePage
 from projections.accounts.layout import Claim, UserFragment
 from projections.collections.layout import ListFragment
 from projections.listing import Page
-from projections.notifications.layout import Address, Group, Part, Seen, Settings
+from projections.notifications.layout import Address, Group, Part, Proposal, Seen, Settings
 from projections.search.program import Program
 from projections.search.read import Counted, Results
 from projections.timelines.authors import NEWEST, Merge
@@ -174,6 +174,10 @@ class Notifications(Protocol):
 
     async def addresses(self, user_id: int, channel: str) -> list[Address]:
         """Returns where a user wants to be reached."""
+        ...
+
+    async def proposed(self, user_id: int, channel: str) -> Proposal | None:
+        """Returns the address that waits to be confirmed."""
         ...
 
     async def settings(self, user_id: int) -> Settings:

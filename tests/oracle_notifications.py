@@ -19,7 +19,8 @@ The sentences
 - *Trend*: for those who turned it on, one notification for each window in which anything began to
   trend worldwide that is told (``tests/oracle_trends.py``); its acts are the terms.
 - Newest first, by the newest act of somebody who is named. Names: the newest act first, each once.
-- An address is there after the last that was said of it; with the keys of then.
+- An address is there after the last that was said of it; with the keys of then. What was proposed
+  last waits to be confirmed, unless an address of its channel was added or removed since.
 - What was read is all up to the highest id that NotificationsRead ever named; what is newer is
   unread. Preferences: of each name the last that was said.
 """
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from events.types import (
     DeliveryAddressAdded,
+    DeliveryAddressProposed,
     DeliveryAddressRemoved,
     Event,
     NotificationsRead,
@@ -83,6 +85,8 @@ class NotificationFacts(LogFed):
         self.preferences: dict[int, dict[str, bool]] = defaultdict(dict)
         # By user, channel and address the keys.
         self.addresses: dict[tuple[int, str, str], tuple[str, str]] = {}
+        # By user and channel: the event, and the address.
+        self.proposals: dict[tuple[int, str], tuple[int, str]] = {}
         super().__init__(records)
 
     def apply(self, event: Event) -> None:
@@ -104,8 +108,12 @@ class NotificationFacts(LogFed):
                 self.preferences[user] |= preferences
             case DeliveryAddressAdded(user_id=user, channel=channel, address=address):
                 self.addresses[user, channel, address] = (event.p256dh, event.auth)
+                self.proposals.pop((user, channel), None)
+            case DeliveryAddressProposed(user_id=user, channel=channel, address=address):
+                self.proposals[user, channel] = (event.event_id, address)
             case DeliveryAddressRemoved(user_id=user, channel=channel, address=address):
                 self.addresses.pop((user, channel, address), None)
+                self.proposals.pop((user, channel), None)
             case TweetDeleted(tweet_id=tweet, user_id=author):
                 self.deleted.add((tweet, author))
             case _:

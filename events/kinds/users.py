@@ -150,6 +150,17 @@ class NotificationsRead(Event, frozen=True, kw_only=True):
     up_to_id: Id
 
 
+class DeliveryAddressProposed(Event, frozen=True, kw_only=True):
+    """A user says that he is reached there; whoever reads there is to confirm it first.
+
+    The last one counts, until an address of its channel is added or removed.
+    """
+
+    user_id: Id
+    channel: Name
+    address: Name
+
+
 class DeliveryAddressAdded(Event, frozen=True, kw_only=True):
     """A user wants to be reached there; an address that is there already gets these keys.
 

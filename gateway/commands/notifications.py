@@ -11,6 +11,7 @@ import msgspec
 
 from events.types import (
     DeliveryAddressAdded,
+    DeliveryAddressProposed,
     DeliveryAddressRemoved,
     NotificationsRead,
     PreferencesChanged,
@@ -28,8 +29,14 @@ from gateway.http import Request, Response
 from gateway.pages import one
 from gateway.problems import conflict, invalid
 from gateway.services import Minter, Notifications
+from projections import fragments
 from projections.notifications.layout import ADDRESSES_MAX, EMAIL, WEB_PUSH
 from projections.notifications.preferences import all_of, name_of
+
+
+class _Email(msgspec.Struct, omit_defaults=True):
+    address: str
+    pending: str = ""
 
 
 class NotificationCommands:
@@ -109,30 +116,38 @@ class NotificationCommands:
         return answer(one(b'{"subscribed":false'), position, 200)
 
     async def mail(self, request: Request) -> Response:
-        """``PUT /api/notifications/email``: in place of any other address."""
+        """``PUT /api/notifications/email``: mailed to once a link in a mail there was followed."""
         address = (await request.json(EmailAddress)).address
         await self._checks.active(request.user_id)
-        known = await self._notifications.addresses(request.user_id, EMAIL)
-        events: list[DeliveryAddressAdded | DeliveryAddressRemoved] = [
-            await self._removed(request.user_id, EMAIL, old.address)
-            for old in known
-            if old.address != address
-        ]
-        if address:
+        user = request.user_id
+        known = [found.address for found in await self._notifications.addresses(user, EMAIL)]
+        pending = await self._notifications.proposed(user, EMAIL)
+        events: list[DeliveryAddressProposed | DeliveryAddressRemoved] = []
+        if address and address not in known:
+            stamped = await stamp(self._minter)
             events.append(
-                DeliveryAddressAdded(
-                    **await stamp(self._minter),
-                    user_id=request.user_id,
-                    channel=EMAIL,
-                    address=address,
-                )
+                DeliveryAddressProposed(**stamped, user_id=user, channel=EMAIL, address=address)
             )
-        elif not events:
+        else:
+            gone = [old for old in known if old != address]
+            if pending is not None and not gone:
+                gone = [pending.address]  # taking any out ends what is proposed
+            events += [await self._removed(user, EMAIL, old) for old in gone]
+        if not events and not address:
             raise conflict("no-address", "You have no address; there is nothing to do.")
+        told = _email(address)
+        if address and address not in known:
+            told = _email(next(iter(known), ""), pending=address)
+        if not events:
+            return Response(told)
         for part, event in enumerate(events):
             _, position = await self._appender.append(request, event, f":{part}")
-        return answer(one(b'{"address":%s' % msgspec.json.encode(address)), position, 200)
+        return answer(told, position, 200)
 
     async def _removed(self, user: int, channel: str, address: str) -> DeliveryAddressRemoved:
         stamped = await stamp(self._minter)
         return DeliveryAddressRemoved(**stamped, user_id=user, channel=channel, address=address)
+
+
+def _email(address: str, pending: str = "") -> bytes:
+    return one(fragments.open_object(_Email(address, pending)))

@@ -18,6 +18,7 @@ from events.errors import EventsError
 from infra import compose
 from infra.cli.output import AsJson, CommandError, Status, err, print_json
 from infra.links import open_links
+from infra.router.confirming import Mailing
 from infra.router.digest import Digests
 from infra.router.metrics import RouterMetrics
 from infra.router.run import ledger_of, mailed, reads_of
@@ -40,7 +41,8 @@ def router(
     """Push mentions, replies, quotes and retweets to whoever subscribed, until Ctrl-C or SIGTERM.
 
     The first one begins at the log's end. A second one may run beside it; nothing is sent twice.
-    Pushes wait while the level of degrading is 1 or higher (`murmur degrade`).
+    Where MURMUR_SMTP_HOST is set it also mails the links by which addresses are confirmed. Both
+    wait while the level of degrading is 1 or higher (`murmur degrade`).
 
     Example: `murmur router --show-key`, then `murmur router`
     """
@@ -69,7 +71,8 @@ async def _route(settings: Settings) -> dict[str, int]:
     if settings.router_metrics_port:
         start_http_server(settings.router_metrics_port, registry=metrics.registry)
     async with compose.engines(settings) as on, pushes:
-        return await follow(on, pushes, stop, metrics)
+        mailing = await _mailing(settings) if settings.smtp_host else None
+        return await follow(on, pushes, stop, metrics, mailing)
 
 
 @app.command()
@@ -100,6 +103,14 @@ def digest(
 
 
 async def _mail(settings: Settings, period: Literal["daily", "weekly"]) -> dict[str, int]:
+    async with compose.engines(settings) as on:
+        ledger = ledger_of(on)
+        await ledger.create()
+        digests = Digests(reads_of(on), ledger, await _mailing(settings))
+        return await digests.send(mailed(on), period, int(time.time() * 1000))
+
+
+async def _mailing(settings: Settings) -> Mailing:
     server = Server(
         settings.smtp_host,
         settings.smtp_port,
@@ -107,9 +118,4 @@ async def _mail(settings: Settings, period: Literal["daily", "weekly"]) -> dict[
         settings.smtp_username,
         settings.smtp_password.get_secret_value(),
     )
-    async with compose.engines(settings) as on:
-        ledger = ledger_of(on)
-        await ledger.create()
-        links = await asyncio.to_thread(open_links, settings)
-        digests = Digests(reads_of(on), ledger, Smtp(server), links)
-        return await digests.send(mailed(on), period, int(time.time() * 1000))
+    return Mailing(Smtp(server), await asyncio.to_thread(open_links, settings))

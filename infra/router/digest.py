@@ -18,12 +18,13 @@ from typing import Literal
 import msgspec
 
 from events.snowflake import compose
-from gateway.links import STOP_PATH, Link, Links
+from gateway.links import STOP_PATH, Link
 from gateway.queries.notifications import NAMES_MAX, UNREAD_PART, Notice, Reading
 from gateway.routing import ID_MAX
+from infra.router.confirming import Mailing, sent
 from infra.router.ledger import Claim, Ledger
-from infra.router.ports import Mail, Mails, Outcome
-from infra.router.route import PAUSE_SECONDS, TRIES_MAX, Reads
+from infra.router.ports import Mail
+from infra.router.route import PAUSE_SECONDS, Reads
 from infra.router.words import sentence, trending
 from projections.notifications.layout import EMAIL, GROUPED, TREND, Group
 from projections.notifications.preferences import is_on
@@ -48,23 +49,20 @@ class Digests:
     Args:
         reads: The units' reading sides.
         ledger: What was sent.
-        mails: Sends.
-        links: Makes the link that ends them.
+        mailing: Sends, with the link that ends them.
     """
 
     def __init__(
         self,
         reads: Reads,
         ledger: Ledger,
-        mails: Mails,
-        links: Links,
+        mailing: Mailing,
         pause_seconds: float = PAUSE_SECONDS,
         again_seconds: float = AGAIN_SECONDS,
     ) -> None:
         self._reads = reads
         self._ledger = ledger
-        self._mails = mails
-        self._links = links
+        self._mailing = mailing
         self._pause_seconds = pause_seconds
         self._again_seconds = again_seconds
 
@@ -114,15 +112,10 @@ class Digests:
             return "repeated" if claim is Claim.ENDED else None
         subject = f"{number} new notification{'s' if number > 1 else ''}"
         to = addresses[0].address
-        stop = self._links.url(STOP_PATH, Link(user, to))
+        stop = self._mailing.links.url(STOP_PATH, Link(user, to))
         body = f"{body}\n\nYou get this because you turned it on. To end it: {stop}\n"
         mail = Mail(f"{notice}:{user}".replace(":", "."), to, subject, body, stop)
-        outcome = await self._mails.mail(mail)
-        for attempt in range(1, TRIES_MAX):
-            if outcome is not Outcome.LATER:
-                break
-            await asyncio.sleep(self._pause_seconds * 2 ** (attempt - 1))
-            outcome = await self._mails.mail(mail)
+        outcome = await sent(self._mailing.mails, mail, self._pause_seconds)
         await self._ledger.end(user, notice, at_ms, outcome.value)
         return outcome.value
 

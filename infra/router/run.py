@@ -1,4 +1,5 @@
-"""A router process: follows ``new-tweets`` from where the last one was, and pushes.
+"""A router process: follows the log from where the last one was; pushes, and has addresses
+confirmed.
 
 The first router of a log begins at its end: what was posted before anybody could be pushed to is
 told in the app. Several may run; each reads everything, and the ledger has each notification sent
@@ -26,6 +27,7 @@ from infra.demo.convergence import LogView, Offsets, open_view
 from infra.diff import keys
 from infra.following import Following, ended
 from infra.levels import heard, orders_of
+from infra.router.confirming import Confirmations, Mailing
 from infra.router.ledger import Ledger
 from infra.router.metrics import RouterMetrics
 from infra.router.pausing import Pausing, Stopped
@@ -36,7 +38,9 @@ from projections.base import RetryableError
 from projections.notifications.layout import WEB_PUSH, Address
 from projections.notifications.unit import NAME
 
-TOPIC = "new-tweets"
+TOPICS = ("new-tweets", "user-activity")
+"""What is pushed about, and where addresses are proposed."""
+
 DECIDING = ("tweets", NAME)
 """Units that must have applied a tweet before it is decided who is pushed to."""
 
@@ -68,9 +72,14 @@ def reads_of(on: Engines) -> Reads:
     )
 
 
-def ledger_of(on: Engines) -> Ledger:
-    """Returns the ledger of the log that these engines' settings name."""
-    return Ledger(Statements(on.session, on.settings.keyspace), f"log:{on.settings.topic_prefix}")
+def ledger_of(on: Engines, of: str = "log") -> Ledger:
+    """Returns the ledger of the log that these engines' settings name.
+
+    Args:
+        on: The engines.
+        of: ``log``; or ``mail``, for what is counted apart from pushes.
+    """
+    return Ledger(Statements(on.session, on.settings.keyspace), f"{of}:{on.settings.topic_prefix}")
 
 
 class Applied:
@@ -124,7 +133,11 @@ class Ending:
 
 
 async def run(
-    on: Engines, pushes: Pushes, stop: asyncio.Event, metrics: RouterMetrics
+    on: Engines,
+    pushes: Pushes,
+    stop: asyncio.Event,
+    metrics: RouterMetrics,
+    mailing: Mailing | None = None,
 ) -> dict[str, int]:
     """Routes until told to stop; returns how many notifications had what outcome.
 
@@ -146,6 +159,8 @@ async def run(
             reads_of(on), ledger, pushes, Ending(appending, minter), applied, pausing, metrics
         )
 
+        confirmations = Confirmations(ledger_of(on, "mail"), mailing, metrics)
+
         def change(there: Engines) -> None:
             router.reads, applied.on = reads_of(there), there
 
@@ -156,20 +171,26 @@ async def run(
             _tell_trends(TrendPushes(router, ledger), pausing),
         ):
             closing.push_async_callback(ended, asyncio.create_task(beside))
-        await _follow(view, router, ledger, stop)
+        await _follow(view, router, confirmations, ledger, stop)
     return router.counts
 
 
-async def _follow(view: LogView, router: Router, ledger: Ledger, stop: asyncio.Event) -> None:
+async def _follow(
+    view: LogView,
+    router: Router,
+    confirmations: Confirmations,
+    ledger: Ledger,
+    stop: asyncio.Event,
+) -> None:
     stored = await ledger.positions()
-    start: Offsets = {at: stored.get(at, end) for at, end in (await view.ends([TOPIC])).items()}
+    start: Offsets = {at: stored.get(at, end) for at, end in (await view.ends(TOPICS)).items()}
     await ledger.reached(start)
     following = view.follow(start)
     again_at = 0.0
     try:
         async for records, upto in following:
             if records or (router.waiting and time.monotonic() > again_at):
-                if not await _routed(router, records, stop):
+                if not await _routed(router, confirmations, records, stop):
                     break  # the next router reads them again
                 again_at = time.monotonic() + PAUSE_SECONDS
             moved = {at: offset for at, offset in upto.items() if offset != start[at]}
@@ -182,10 +203,16 @@ async def _follow(view: LogView, router: Router, ledger: Ledger, stop: asyncio.E
         await following.aclose()
 
 
-async def _routed(router: Router, records: Sequence[LogRecord], stop: asyncio.Event) -> bool:
+async def _routed(
+    router: Router,
+    confirmations: Confirmations,
+    records: Sequence[LogRecord],
+    stop: asyncio.Event,
+) -> bool:
     """Routes, again and again while an engine is away; False when told to stop before."""
     while True:
         try:
+            await confirmations.route(records)
             await router.route(records)
         except Stopped:
             return False
@@ -218,7 +245,7 @@ async def lags(view: LogView, ledger: Ledger) -> Offsets:
         RetryableError, EventsError: an engine is away.
     """
     reached = await ledger.positions()
-    ends = await view.ends([TOPIC]) if reached else {}
+    ends = await view.ends(TOPICS) if reached else {}
     return {at: max(0, end - reached.get(at, end)) for at, end in ends.items()}
 
 

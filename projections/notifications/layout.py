@@ -22,7 +22,8 @@ Facts (Cassandra); rows are never changed once written, but for registers and se
   addressee: spans that hold anything.
 - ``notices_read`` by user: the highest id that was read. ``notice_preferences`` by user and name.
   ``notice_takers`` by switch and shard of the user: of the switches in ``TAKEN``, who said what.
-  ``notice_addresses`` by user: where he is pushed and mailed to, by the last that was said of each.
+  ``notice_addresses`` by user: where he is pushed and mailed to, by the last that was said of each;
+  ``notice_proposals``: what he proposed last and nobody has confirmed, '' for nothing.
 
 An *addressee* is a user's id, or a number made of a name (:func:`of_name`): two names of one number
 would share candidates, nothing else.
@@ -86,6 +87,10 @@ TABLES = {
         CREATE TABLE IF NOT EXISTS {table} (
             user_id bigint, channel text, address text, p256dh text, auth text, wanted boolean,
             PRIMARY KEY (user_id, channel, address))""",
+    "notice_proposals": """
+        CREATE TABLE IF NOT EXISTS {table} (
+            user_id bigint, channel text, event_id bigint, address text,
+            PRIMARY KEY (user_id, channel))""",
 }
 
 LIKE, RETWEET, FOLLOW = GROUPED = ("like", "retweet", "follow")
@@ -222,6 +227,13 @@ class Address(msgspec.Struct, frozen=True):
     address: str
     p256dh: str = ""
     auth: str = ""
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """An address that waits to be confirmed, by the event that proposed it."""
+
+    event_id: int
+    address: str
 
 
 WEB_PUSH, EMAIL = ADDRESSED = ("web-push", "email")

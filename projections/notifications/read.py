@@ -30,6 +30,7 @@ from projections.notifications.layout import (
     Group,
     GroupActs,
     Part,
+    Proposal,
     Seen,
     Settings,
     Shape,
@@ -163,6 +164,14 @@ class NotificationsReader:
         )
         found = [Address(address, p256dh, auth) for address, p256dh, auth, wanted in rows if wanted]
         return found[:ADDRESSES_MAX]
+
+    async def proposed(self, user_id: int, channel: str) -> Proposal | None:
+        """Returns the address that waits to be confirmed, from the store itself."""
+        rows = await self._store.execute(
+            "SELECT event_id, address FROM {notice_proposals} WHERE user_id = ? AND channel = ?",
+            (user_id, channel),
+        )
+        return next((Proposal(*row) for row in rows if row[1]), None)
 
     async def takers(self, name: str) -> AsyncIterator[int]:
         """Yields the users who turned a switch on that is in ``TAKEN``, from the store itself."""

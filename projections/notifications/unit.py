@@ -26,6 +26,7 @@ from typing import Any
 from events.slices import Record, Slice
 from events.types import (
     DeliveryAddressAdded,
+    DeliveryAddressProposed,
     DeliveryAddressRemoved,
     NotificationsRead,
     PreferencesChanged,
@@ -104,6 +105,10 @@ _TAKER = (
 _ADDRESS = (
     "INSERT INTO {notice_addresses} (user_id, channel, address, p256dh, auth, wanted) "
     "VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+)
+_PROPOSAL = (
+    "INSERT INTO {notice_proposals} (user_id, channel, event_id, address) VALUES (?, ?, ?, ?) "
+    "USING TIMESTAMP ?"
 )
 
 Row = tuple[str, Sequence[Any]]
@@ -223,9 +228,14 @@ def setting_rows(record: Record, scope: str) -> Iterator[Row]:
         case DeliveryAddressAdded(user_id=user) as said:
             at = versions.latest(record.offset)
             yield _ADDRESS, (user, said.channel, said.address, said.p256dh, said.auth, True, at)
+            yield _PROPOSAL, (user, said.channel, 0, "", at)
         case DeliveryAddressRemoved(user_id=user) as said:
             at = versions.latest(record.offset)
             yield _ADDRESS, (user, said.channel, said.address, "", "", False, at)
+            yield _PROPOSAL, (user, said.channel, 0, "", at)
+        case DeliveryAddressProposed(user_id=user) as said:
+            at = versions.latest(record.offset)
+            yield _PROPOSAL, (user, said.channel, said.event_id, said.address, at)
 
 
 def _said_by(records: Iterable[Record]) -> Iterator[int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from events.types import (
     DeliveryAddressAdded,
+    DeliveryAddressProposed,
     DeliveryAddressRemoved,
     Event,
     NotificationsRead,
@@ -73,6 +74,8 @@ class NotificationsCase(UnitCase):
             found["settings", user] = settings.read_up_to, settings.preferences
             addresses = await reader.addresses(user, "web-push")
             found["addresses", user] = [(one.address, one.p256dh, one.auth) for one in addresses]
+            proposal = await reader.proposed(user, "web-push")
+            found["proposal", user] = proposal and (proposal.event_id, proposal.address)
         users = {*_users(history)}
         takers = [user async for user in reader.takers("push.trend") if user in users]
         return found | {"takers": sorted(takers)}
@@ -127,6 +130,7 @@ class NotificationsCase(UnitCase):
             }
             found["settings", user] = facts.read[user], facts.preferences[user]
             found["addresses", user] = facts.addressed(user, "web-push")
+            found["proposal", user] = facts.proposals.get((user, "web-push"))
         found["takers"] = [
             user for user in _users(history) if facts.preferences[user].get("push.trend")
         ]
@@ -237,7 +241,8 @@ def _said(
             if rng.random() < 0.6:
                 keys: dict[str, Any] = {"p256dh": f"key {rng.randrange(3)}", "auth": "secret"}
                 return DeliveryAddressAdded(**about, **where, **keys), "user-activity", user
-            return DeliveryAddressRemoved(**about, **where), "user-activity", user
+            kinds = (DeliveryAddressRemoved, DeliveryAddressProposed)
+            return rng.choice(kinds)(**about, **where), "user-activity", user
     name = rng.choice(("in_app.like", "push.mention", "push.trend", "push.trend"))
     preferences = {name: rng.random() < 0.5}
     return PreferencesChanged(**about, preferences=preferences), "user-activity", user

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from projections.listing import NEWEST
-from projections.notifications.layout import Address, Group, GroupActs, Part, Seen, Settings
+from projections.notifications.layout import (
+    Address,
+    Group,
+    GroupActs,
+    Part,
+    Proposal,
+    Seen,
+    Settings,
+)
 from projections.notifications.unit import addressees
 from tests.oracle import Oracle
 
@@ -52,6 +60,10 @@ class FakeNotifications:
 
     async def settings(self, user_id: int) -> Settings:
         return Settings(self._facts.read[user_id], dict(self._facts.preferences[user_id]))
+
+    async def proposed(self, user_id: int, channel: str) -> Proposal | None:
+        found = self._facts.proposals.get((user_id, channel))
+        return Proposal(*found) if found else None
 
     async def takers(self, name: str) -> AsyncIterator[int]:
         for user, preferences in list(self._facts.preferences.items()):

@@ -8,7 +8,7 @@ import pytest
 from events.snowflake import compose
 from events.types import NotificationsRead, TweetPosted, UserDeactivated, UserReactivated
 from gateway.levels.level import Level, Order, Said
-from gateway.links import STOP_PATH, Link
+from gateway.links import CONFIRM_PATH, STOP_PATH, Link
 from gateway.notification_answers import (
     BegunTrend,
     Notification,
@@ -294,8 +294,7 @@ async def test_a_link_in_a_mail_ends_mails_to_that_address_alone(
     alice, bob, *_ = people
     facts = world.oracle.notifications
     for user in (alice, bob):
-        body = {"address": "<a>&@example.com"[3:]}
-        await world.call(200, "PUT", "/api/notifications/email", body, user=user)
+        await world.mailed_to(user, "&@example.com")
     url = world.links.url(STOP_PATH, Link(alice, "&@example.com"))
     path = url.removeprefix("https://murmur.example")
     assert path.startswith(f"{STOP_PATH}?link=")
@@ -314,14 +313,49 @@ async def test_a_link_in_a_mail_ends_mails_to_that_address_alone(
             assert problem["type"].endswith(":invalid-link")
 
 
-async def test_one_address_for_mail(world: World, people: list[int]) -> None:
+async def test_one_address_for_mail_once_it_is_confirmed(world: World, people: list[int]) -> None:
     alice, facts = people[0], world.oracle.notifications
     path = "/api/notifications/email"
+
+    def link(address: str) -> str:
+        proposal, _ = facts.proposals[alice, "email"]
+        url = world.links.url(CONFIRM_PATH, Link(alice, address, proposal))
+        return url.removeprefix("https://murmur.example")
+
     await world.call(409, "PUT", path, {"address": ""}, user=alice)
+    in_use = ""
     for address in ("a@example.com", "b@example.com"):
         answer = await world.call(200, "PUT", path, {"address": address}, user=alice)
-        assert answer["data"] == {"address": address}
+        assert answer["data"] == {"address": in_use, "pending": address}
+        assert facts.addressed(alice, "email") == ([(in_use, "", "")] if in_use else [])
+        confirming = link(address)
+        asked = await world.send("GET", confirming)  # as a scanner does
+        assert asked.status == 200 and address.encode() in asked.body
+        assert facts.addressed(alice, "email") == ([(in_use, "", "")] if in_use else [])
+        assert (await world.send("POST", confirming)).status == 200
         assert facts.addressed(alice, "email") == [(address, "", "")]
+        problem = await world.call(409, "POST", confirming)
+        assert problem["type"].endswith(":not-proposed")
+        answer = await world.call(200, "PUT", path, {"address": address}, user=alice)
+        assert answer["data"] == {"address": address}
+        in_use = address
     await world.call(422, "PUT", path, {"address": "a@x\nBcc: b@y"}, user=alice)
     await world.call(200, "PUT", path, {"address": ""}, user=alice)
+    assert facts.addressed(alice, "email") == []
+
+
+async def test_a_link_confirms_what_was_proposed_last(world: World, people: list[int]) -> None:
+    alice, facts = people[0], world.oracle.notifications
+    path = "/api/notifications/email"
+    links = []
+    for address in ("mistyped@example.com", "right@example.com"):
+        await world.call(200, "PUT", path, {"address": address}, user=alice)
+        proposal, _ = facts.proposals[alice, "email"]
+        url = world.links.url(CONFIRM_PATH, Link(alice, address, proposal))
+        links.append(url.removeprefix("https://murmur.example"))
+    await world.call(409, "POST", links[0])
+    stop = links[1].replace(CONFIRM_PATH, STOP_PATH)
+    await world.call(400, "POST", stop)  # it is not made for that
+    await world.call(200, "PUT", path, {"address": ""}, user=alice)
+    await world.call(409, "POST", links[1])
     assert facts.addressed(alice, "email") == []

@@ -19,7 +19,7 @@ from gateway.health import Check
 from gateway.http import Request, Response
 from gateway.levels.admission import Admission
 from gateway.levels.level import Levels
-from gateway.links import Links
+from gateway.links import CONFIRM_PATH, Link, Links
 from gateway.metrics import GatewayMetrics
 from gateway.openings import Openings
 from tests.oracle import Oracle
@@ -161,6 +161,14 @@ class World:
         """Registers a user and returns the id."""
         found = await self.call(201, "POST", "/api/users", {"username": username, "name": "N"})
         return int(found["data"]["id"])
+
+    async def mailed_to(self, user: int, address: str) -> None:
+        """Has a user confirm an address."""
+        await self.call(200, "PUT", "/api/notifications/email", {"address": address}, user=user)
+        proposal, _ = self.oracle.notifications.proposals[user, "email"]
+        url = self.links.url(CONFIRM_PATH, Link(user, address, proposal))
+        answer = await self.send("POST", url.removeprefix("https://murmur.example"))
+        assert answer.status == 200, answer.body
 
     async def tweet(self, user: int, text: str = "hello", **fields: Any) -> int:
         """Posts a tweet and returns the id."""

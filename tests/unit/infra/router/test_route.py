@@ -14,6 +14,7 @@ from events.slices import LogRecord
 from events.snowflake import compose
 from events.types import TweetPosted, UserDeactivated
 from gateway.levels.level import Claim, Level, Order, Said
+from infra.router.confirming import PER_HOUR, Confirmations, Mailing
 from infra.router.digest import Digests
 from infra.router.ledger import HOUR_MS, RETAKE_SECONDS, Ledger
 from infra.router.metrics import RouterMetrics
@@ -434,14 +435,13 @@ async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
 
     async with mail_server() as server:
         mails = Smtp(Server(HOST, server.port, "news@example.com"))
-        digests = Digests(scene.reads, scene.ledger(), mails, world.links, 0.001)
+        digests = Digests(scene.reads, scene.ledger(), Mailing(mails, world.links), 0.001)
         assert await digests.send(users(), "daily", scene.now_ms) == {"off": 5}
         switch = {"email": {"daily": True}}
         for user in (alice, others[0]):
             path = "/api/notifications/preferences"
             await world.call(200, "PUT", path, switch, user=user)
-        body = {"address": "alice@example.com"}
-        await world.call(200, "PUT", "/api/notifications/email", body, user=alice)
+        await world.mailed_to(alice, "alice@example.com")
         server.replies = ["451 later"]
         counts = await digests.send(users(), "daily", scene.now_ms)
         assert counts == {"delivered": 1, "nowhere": 1, "off": 3}
@@ -466,3 +466,60 @@ async def test_a_digest_lists_what_is_new_and_unread(scene: Scene) -> None:
     answer = await world.send("POST", path, raw=b"List-Unsubscribe=One-Click", headers=form)
     assert answer.status == 200
     assert world.oracle.notifications.addressed(alice, "email") == []
+
+
+async def test_an_address_is_confirmed_by_a_link_that_is_mailed_there(scene: Scene) -> None:
+    world = scene.world
+    alice, bob = await world.register("alice"), await world.register("bob")
+    facts = world.oracle.notifications
+    taken = 0
+
+    async def propose(user: int, address: str) -> None:
+        body = {"address": address}
+        await world.call(200, "PUT", "/api/notifications/email", body, user=user)
+
+    def said() -> list[LogRecord]:
+        nonlocal taken
+        new = world.log.events[taken:]
+        taken += len(new)
+        return [LogRecord("user-activity", 0, n, event) for n, event in enumerate(new)]
+
+    async with mail_server() as server:
+        mailing = Mailing(Smtp(Server(HOST, server.port, "news@example.com")), world.links)
+        ledger = scene.ledger()
+        confirmations = Confirmations(
+            ledger, mailing, scene.metrics, clock=lambda: scene.now_ms, pause_seconds=0.001
+        )
+        await propose(alice, "alice@example.com")
+        records = said()
+        for _ in range(2):
+            await confirmations.route(records)
+        (mail,) = server.got
+        assert (mail["to"], mail["subject"]) == ("alice@example.com", "Confirm your address")
+        (line,) = [line for line in mail.get_content().splitlines() if line.startswith("https:")]
+        assert facts.addressed(alice, "email") == []
+        answer = await world.send("POST", line.removeprefix("https://murmur.example"))
+        assert answer.status == 200
+        assert facts.addressed(alice, "email") == [("alice@example.com", "", "")]
+        for number in range(PER_HOUR):
+            await propose(bob, f"{number}@example.com")
+        await propose(alice, "1@example.com")  # counted for the address as well
+        await propose(alice, "0@example.com")
+        await confirmations.route(said())
+        assert len(server.got) == 1 + PER_HOUR + 2
+        await propose(bob, "more@example.com")
+        await propose(alice, "more@example.com")
+        await confirmations.route(said())
+        assert len(server.got) == 1 + PER_HOUR + 2
+        await propose(bob, "old@example.com")
+        scene.now_ms += AGE_MAX_MS
+        await confirmations.route(said())
+    decided = "notifications_total"
+    outcomes = [
+        scene.counted(decided, kind="confirmation", outcome=one)
+        for one in ("delivered", "repeated", "limited", "late")
+    ]
+    assert outcomes == [1 + PER_HOUR + 2, 1, 2, 1]
+    quiet = Confirmations(ledger, None, scene.metrics, clock=lambda: scene.now_ms)
+    await quiet.route(records)
+    assert scene.counted(decided, kind="confirmation", outcome="nowhere") == 1
