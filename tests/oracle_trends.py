@@ -101,6 +101,11 @@ class TrendsOracle:
         return sorted(self._uses)
 
     @property
+    def shape(self) -> Shape:
+        """How time is cut."""
+        return self._shape
+
+    @property
     def slot_ms(self) -> int:
         """Length of a slot."""
         return self._shape.slot_ms

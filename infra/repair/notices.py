@@ -23,6 +23,7 @@ import msgspec
 from events.slices import LogRecord
 from events.types import (
     DeliveryAddressAdded,
+    DeliveryAddressProposed,
     DeliveryAddressRemoved,
     Event,
     NotificationsRead,
@@ -57,6 +58,8 @@ from projections.notifications.layout import (
     RETWEET,
     SETTINGS,
     SHAPE,
+    TAKEN,
+    TAKER_SHARDS,
     Group,
     follow_subject,
     of_name,
@@ -74,13 +77,16 @@ from projections.notifications.unit import (
 UNIT = "notifications"
 
 OF_GROUP = ("acts_told", "acts_by", "act_counts", "acts_redriven")
-OF_USER = ("notices_read", "notice_preferences", "notice_addresses")
+OF_USER = ("notices_read", "notice_preferences", "notice_addresses", "notice_proposals")
 LEFT = {
     "inbox_spans": "INSERT INTO {inbox_spans} (addressee, span) VALUES (?, ?)",
     "inbox_groups": "INSERT INTO {inbox_groups} (addressee, span, subject, kind) "
     "VALUES (?, ?, ?, ?)",
 }
 """Tables whose rows are left where the log does not give them; see the module."""
+
+_TAKER = ("scope", "name", "shard", "user_id")
+"""The key of ``notice_takers``."""
 
 Retweet = tuple[int, int]
 """A tweet and its author."""
@@ -93,13 +99,21 @@ class Notifications:
         user_id: The user.
         username: The name that he goes by; '' for none.
         retweets: Those of which something is stored that concerns him.
+        scope: Of the rows that all users share, as the unit's keys have it.
     """
 
     unit = UNIT
     topics = ("engagements", "new-tweets", "social-graph", "user-activity")
 
-    def __init__(self, user_id: int, username: str = "", retweets: Iterable[Retweet] = ()) -> None:
+    def __init__(
+        self,
+        user_id: int,
+        username: str = "",
+        retweets: Iterable[Retweet] = (),
+        scope: str = UNIT,
+    ) -> None:
         self._user = user_id
+        self._scope = scope
         self._name = username.casefold()
         self._addressees = [user_id, *([of_name(self._name)] if username else [])]
         self._stored_retweets = frozenset(retweets)
@@ -162,6 +176,7 @@ class Notifications:
                 | NotificationsRead(user_id=whose)
                 | PreferencesChanged(user_id=whose)
                 | DeliveryAddressAdded(user_id=whose)
+                | DeliveryAddressProposed(user_id=whose)
                 | DeliveryAddressRemoved(user_id=whose)
             ):
                 return whose == self._user
@@ -187,7 +202,8 @@ class Notifications:
                 by_doer.setdefault(said[0], []).append((record, said[1]))
             one = [sliced(record)]
             acts = act_rows([said] if said is not None else [], SHAPE)
-            for write in (*acts, *spoken_rows(one, SHAPE), *setting_rows(one[0])):
+            said_of_settings = setting_rows(one[0], self._scope)
+            for write in (*acts, *spoken_rows(one, SHAPE), *said_of_settings):
                 yield [record], write
         yield from _late(by_doer)
         yield from self._registers(by_doer, stored, ends)
@@ -234,7 +250,12 @@ class Notifications:
             return self._is_own(key[0])
         if table == "acts":
             return self._is_about(*key[:2])
+        if table == "notice_takers":
+            return key == self._taker(key[1])
         return key[0] in self._addressees
+
+    def _taker(self, name: str) -> tuple[str, str, int, int]:
+        return self._scope, name, self._user % TAKER_SHARDS, self._user
 
     def _is_about(self, subject: str, actor: int) -> bool:
         kind, slash, tweet = subject.partition("/")
@@ -249,6 +270,10 @@ class Notifications:
         return [
             *(Part("inbox_spans", (("addressee", one),)) for one in self._addressees),
             *(Part(table, (("user_id", self._user),)) for table in OF_USER),
+            *(
+                Part("notice_takers", tuple(zip(_TAKER, self._taker(n), strict=True)))
+                for n in sorted(TAKEN)
+            ),
             *(Part("acts", (("subject", subject),)) for subject in shards),
             *(
                 Part("acts", (("subject", retweet_subject(tweet)), ("actor", author)))
@@ -308,7 +333,8 @@ async def notifications(on: Engines, user_id: int) -> Notifications:
         [(Group(RETWEET, user_id, subject).name,) for subject in groups],
     )
     retweets = {(tweet, actor) for page in told for tweet, actor in page}
-    return Notifications(user_id, str(profile.get("username") or ""), retweets)
+    name = str(profile.get("username") or "")
+    return Notifications(user_id, name, retweets, on.keys(UNIT).unit)
 
 
 def _post_of(event: Event) -> Retweet | None:

@@ -15,7 +15,7 @@ import msgspec
 from events.types import TweetPosted
 from projections.fragments import rfc3339
 from projections.search.query.parse import parse
-from projections.trends.layout import WORLDWIDE
+from projections.trends.layout import WORLDWIDE, told_at
 from projections.trends.read import OWN_MIN, OWN_MS, OWN_ROWS, OWN_TRENDS_MAX
 from tests.conversation_client import read as read_conversation
 from tests.oracle import Oracle
@@ -42,6 +42,14 @@ class TrendsShown(NamedTuple):
     done: int
 
 
+def began(trends: TrendsShown) -> list[tuple[int, int, int]]:
+    """Returns what is told to have begun, as the oracle of notifications takes it."""
+    return [
+        (end, told_at(end, trends.oracle.shape), len(terms))
+        for end, terms in trends.oracle.starts(trends.done).items()
+    ]
+
+
 class Comparison:
     """Reads all there is.
 
@@ -56,7 +64,7 @@ class Comparison:
         self._trends = trends
         self._talk = TalkOracle(oracle)
         self._search = SearchOracle.of(oracle)
-        self._notifications = NotificationsOracle(oracle)
+        self._notifications = NotificationsOracle(oracle, began(trends) if trends else ())
         self._get = get
         self.compared = 0
         self.differences: list[str] = []
@@ -227,6 +235,10 @@ class Comparison:
         ]
         items = await self._items(reader, path, PAGE)
         found = [(i["type"], int(i["latest_id"]), i["count"], i["user_ids"]) for i in items]
+        others = [one for one in found if one[0] != "trend"]
+        if self._trends is None and others != found:  # what began is not to be compared either
+            self._differs(reader, path, others, expected)
+            return
         self._differs(reader, path, found, expected)
         page = await self._page(reader, f"{path}/unread_count")
         unread = page["data"]["unread_count"] if page["data"] else None

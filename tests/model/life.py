@@ -304,7 +304,7 @@ def _read(life: Life, act: Act) -> None:
 
 
 def _prefer(life: Life, act: Act) -> None:
-    name = ("in_app.like", "in_app.mention", "push.reply", "email.daily")[act.what % 4]
+    name = ("in_app.like", "in_app.mention", "push.trend", "in_app.trend")[act.what % 4]
     preferences = {name: act.whom % 2 == 0}
     life.say(PreferencesChanged, user_id=life.user(act.who), preferences=preferences)
 

@@ -9,6 +9,7 @@ import pytest
 
 from events.slices import LogRecord
 from events.types import (
+    DeliveryAddressProposed,
     Event,
     NotificationsRead,
     PreferencesChanged,
@@ -59,6 +60,11 @@ async def told() -> Generation:
     here.log.append(
         "user-activity", ANN, said(PreferencesChanged, 51, ANN, preferences={"push.like": True})
     )
+    here.log.append(
+        "user-activity", ANN, said(PreferencesChanged, 52, ANN, preferences={"push.trend": True})
+    )
+    proposed = {"channel": "email", "address": "ann@example.com"}
+    here.log.append("user-activity", ANN, said(DeliveryAddressProposed, 53, ANN, **proposed))
     await here.feed()
     return here
 
@@ -96,6 +102,10 @@ FAULTS = {
     " SET up_to_id = 7 WHERE user_id = 1",
     "a switch": "UPDATE {notice_preferences} USING TIMESTAMP 3 SET enabled = false"
     " WHERE user_id = 1 AND name = 'push.like'",
+    "no taker": "DELETE FROM {notice_takers} USING TIMESTAMP 3"
+    " WHERE scope = 'notifications' AND name = 'push.trend' AND shard = 1 AND user_id = 1",
+    "a proposal": "UPDATE {notice_proposals} USING TIMESTAMP 5 SET address = 'bob@example.com'"
+    " WHERE user_id = 1 AND channel = 'email'",
     "a switch of nobody's": "INSERT INTO {notice_preferences} (user_id, name, enabled)"
     " VALUES (1, 'push.reply', false) USING TIMESTAMP 1",
 }
