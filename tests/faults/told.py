@@ -14,11 +14,12 @@ from events.snowflake import time_of
 from events.types import NotificationsRead, PreferencesChanged
 from gateway.cursors import Cursors
 from gateway.http import Request
+from gateway.levels.level import Levels
 from gateway.notification_answers import NotificationPage
 from gateway.queries.notifications import NAMES_MAX, UNREAD_MAX, NotificationQueries
-from infra import compose
+from infra import compose, trending
 from projections.listing import NEWEST
-from projections.notifications.layout import KINDS, Group
+from projections.notifications.layout import GROUPED, SINGLE, Group
 from projections.notifications.unit import NAME
 from tests.faults.models import Compared, Model, applied
 from tests.faults.world import World
@@ -29,6 +30,9 @@ DECIDING = ("accounts", "tweets", "timelines")
 
 PAGE = 40
 READERS = 20
+KINDS = (*SINGLE, *GROUPED)
+"""Of what others do; nothing trends here."""
+
 _NOTHING: tuple[bytes, ...] = ()
 Told = list[tuple[str, int, int, list[int]]]
 
@@ -51,7 +55,10 @@ class Inboxes:
             compose.tweets_reader(on),
             compose.accounts_reader(on),
             compose.timelines_reader(on).graph,
+            trending.reader(on),
             Cursors(b"faults"),
+            Levels(),
+            "",
         )
 
     async def told(self, user: int) -> Told:

@@ -343,7 +343,7 @@ async def test_a_digest_that_another_run_began_is_waited_for(scene: Scene) -> No
     await world.tweet(await world.register("bob"), "@alice hello")
     path = "/api/notifications"
     await world.call(200, "PUT", f"{path}/preferences", {"email": {"daily": True}}, user=alice)
-    await world.call(200, "PUT", f"{path}/email", {"address": "alice@example.com"}, user=alice)
+    await world.mailed_to(alice, "alice@example.com")
 
     async def users() -> AsyncIterator[int]:
         yield alice
@@ -353,7 +353,8 @@ async def test_a_digest_that_another_run_began_is_waited_for(scene: Scene) -> No
     await scene.ledger().claim(alice, notice, began_ms)  # and died
     async with mail_server() as server:
         mails = Smtp(Server(HOST, server.port, "news@example.com"))
-        digests = Digests(scene.reads, scene.ledger(), mails, 0.001, 0.05)
+        mailing = Mailing(mails, world.links)
+        digests = Digests(scene.reads, scene.ledger(), mailing, 0.001, 0.05)
         assert await digests.send(users(), "daily", scene.now_ms) == {"delivered": 1}
         assert len(server.got) == 1
 
