@@ -164,6 +164,8 @@ async def run(
         def change(there: Engines) -> None:
             router.reads, applied.on = reads_of(there), there
 
+        # Whoever sees a position of any kind knows that the log's are there: trends come after.
+        start = await _started(view, ledger)
         for beside in (
             Following(on, change).run(),
             heard(orders, pausing.told),
@@ -171,20 +173,27 @@ async def run(
             _tell_trends(TrendPushes(router, ledger), pausing),
         ):
             closing.push_async_callback(ended, asyncio.create_task(beside))
-        await _follow(view, router, confirmations, ledger, stop)
+        await _follow(view, start, router, confirmations, ledger, stop)
     return router.counts
+
+
+async def _started(view: LogView, ledger: Ledger) -> Offsets:
+    """Returns where to begin: where the last router was, or at the end, and says so."""
+    stored = await ledger.positions()
+    ends = await view.ends(TOPICS)
+    start: Offsets = {at: stored.get(at, end) for at, end in ends.items()}
+    await ledger.reached(start)
+    return start
 
 
 async def _follow(
     view: LogView,
+    start: Offsets,
     router: Router,
     confirmations: Confirmations,
     ledger: Ledger,
     stop: asyncio.Event,
 ) -> None:
-    stored = await ledger.positions()
-    start: Offsets = {at: stored.get(at, end) for at, end in (await view.ends(TOPICS)).items()}
-    await ledger.reached(start)
     following = view.follow(start)
     again_at = 0.0
     try:
