@@ -36,6 +36,7 @@ from projections.timelines.layout import (
     CHUNK_COUNT,
     CHUNK_CUTS,
     CHUNK_IDS,
+    FOLLOWER_COUNT,
     in_force,
     pack_ids,
     unpack_ids,
@@ -130,6 +131,7 @@ class Chunks:
     def __init__(self, bus: RedisBus, store: Store, keys: Keys) -> None:
         self._bus = bus
         self._store = store
+        self._keys = keys
         self._scope = keys.unit
         self._cuts = Cache(bus, keys, CHUNK_CUTS, self._load_cuts)
         self._ids = Cache(bus, keys, CHUNK_IDS, self._load_ids)
@@ -199,6 +201,8 @@ class Chunks:
             if firsts:
                 await self._add(author, firsts)
             await self._forget([cache.key(_name(author, low)) for cache in self._of_chunks])
+        # Whoever added up the chunks meanwhile took some followers for those of two.
+        await self._forget([self._keys.of(FOLLOWER_COUNT, author)])
         return (await self.cuts([author]))[author].within(first, end)
 
     async def large_authors(self) -> list[int]:

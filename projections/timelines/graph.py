@@ -117,11 +117,11 @@ class Graph:
             if written and isinstance(event, GraphEvent):
                 stale.update(dict.fromkeys(self._stale_after(event)))
                 follows.update(_followed(event))
-        stale.update(dict.fromkeys(await self.chunks.stale_after(follows)))
-        # Forgetting is harmless at any time, so it needs no fence; one key a command, any bucket.
-        await self._bus.calls_strict(
-            [("DEL", key, key + b":lease") for key in stale],
-        )
+        # What is counted of chunks is forgotten after them: by now nobody fills it from old ones.
+        for keys in (await self.chunks.stale_after(follows), stale):
+            # Forgetting is harmless at any time, so it needs no fence; one key a command, any
+            # bucket.
+            await self._bus.calls_strict([("DEL", key, key + b":lease") for key in keys])
 
     def _stale_after(self, event: GraphEvent) -> list[bytes]:
         user, other = event.user_id, event.target_user_id
