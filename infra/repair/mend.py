@@ -46,6 +46,8 @@ from infra.repair.notices import Notifications
 from infra.repair.rows import Part, Rows
 from infra.repair.searched import Fix, Searched
 from infra.repair.targets import Target
+from infra.repair.ties import Graph
+from projections.timelines.chunks import Chunks
 from projections.unit import StoredUnit
 
 LOOKS_MAX = 20
@@ -149,13 +151,15 @@ class Mender:
             if not attempt:
                 await self._tell(_summary(outcome))
             outcome.problems = told if attempt == LOOKS_MAX - 1 else []
+            # Rows that are missing are none of those that are stored.
+            touched = {**{change.row: {} for change in wrong}, **stored}
             if wrong:
-                await self._forget(target, stored)  # what follows is counted from the store
+                await self._forget(target, touched)  # what follows is counted from the store
                 await self._rows.write(wrong)
             for change in wrong:
                 tries[change.row, change.column] = tries.get((change.row, change.column), 0) + 1
             await self._on.bus.calls_strict([fix.command for fix in fixes])
-            await self._forget(target, stored)
+            await self._forget(target, touched)
             if attempt and isinstance(target, Counts | Notifications):
                 await self._chase(target, stored, wrong)
             if not await self._shown.reach(await self._ends(), self._wait_s):
@@ -217,7 +221,13 @@ class Mender:
                 view.close()
 
     async def _forget(self, target: Target, stored: Stored) -> None:
-        keys = [self._keys.of(*entry) for entry in target.caches(stored)]
+        if isinstance(target, Graph):
+            chunks = Chunks(self._on.bus, self._on.store_of(target.unit), self._keys)
+            # Before what is added up from them.
+            await self._drop(await chunks.stale_after(target.follows(stored)))
+        await self._drop([self._keys.of(*entry) for entry in target.caches(stored)])
+
+    async def _drop(self, keys: Iterable[bytes]) -> None:
         await self._on.bus.calls_strict(
             [("DEL", *(key + around for around in AROUND)) for key in dict.fromkeys(keys)]
         )

@@ -63,6 +63,12 @@ class Graph(Keyed):
             parts.append(Part("graph_in", (("user_id", other), ("follower_id", self.key))))
         return parts
 
+    def follows(self, rows: Iterable[Row]) -> set[tuple[int, int]]:
+        """Returns who is followed by whom in rows: what chunks of followers are drawn from."""
+        pairs = {"graph_in": slice(None), "graph_out": slice(None, None, -1)}
+        found = (key[pairs[table]] for table, key in rows if table in pairs)
+        return {(int(followed), int(follower)) for followed, follower in found}
+
     def caches(self, stored: Stored) -> list[tuple[str, int]]:
         """See :class:`Target`; what is drawn from the ties of those on the other side, too."""
         people = {int(one) for table, key in stored if table.startswith("graph") for one in key}
