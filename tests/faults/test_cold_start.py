@@ -31,7 +31,7 @@ from projections.timelines.read import BUILDS_MAX, BUILDS_WAITING_MAX
 from projections.timelines.tiers import Tiers
 from projections.tweets.layout import TWEET, TweetFragment
 from tests.faults.figures import Figures, record
-from tests.faults.world import World, world
+from tests.faults.world import HOMES, World, world
 
 pytestmark = [
     pytest.mark.engines,
@@ -77,7 +77,7 @@ async def cold(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Asy
     settings = stack.model_copy(update={"topic_prefix": f"t{SEED}{id(stack)}-"})
     async with AsyncExitStack() as closing:
         here = await closing.enter_async_context(
-            world(settings, tmp_path_factory.mktemp("cold"), SEED)
+            world(settings, tmp_path_factory.mktemp("cold"), SEED, units=HOMES)
         )
         await here.traffic(EVENTS)
         await here.converge()

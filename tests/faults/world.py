@@ -194,6 +194,10 @@ async def by_some(users: Sequence[int], read: Callable[[int], Awaitable[Answer]]
     return found
 
 
+HOMES = ("accounts", "tweets", "timelines", "fan-out", "engagement")
+"""Units that home timelines are read from, with the counts in them."""
+
+
 async def stopped(workers: Iterable[Worker]) -> None:
     """Stops workers, all at once: each takes its time to leave its group."""
     await asyncio.gather(*(worker.stop() for worker in workers))

@@ -47,6 +47,9 @@ BESIDE = {
 }
 """Units that are read beside a unit."""
 
+LONG = ("timelines", "tweets", "notifications")
+"""Units of which this takes half a minute: `make long` plants in them."""
+
 SHOWN = 1000
 """More than differ: who follows an author sees what is planted on him."""
 
@@ -76,7 +79,10 @@ async def here(stack: Settings) -> AsyncIterator[Town]:
         yield made
 
 
-@pytest.mark.parametrize("unit", KINDS_OF_UNIT)
+@pytest.mark.parametrize(
+    "unit",
+    [pytest.param(unit, marks=pytest.mark.long if unit in LONG else ()) for unit in KINDS_OF_UNIT],
+)
 async def test_what_is_planted_in_one_of_two_equal_generations_is_found(
     here: Town, unit: str
 ) -> None:
@@ -104,7 +110,7 @@ async def test_what_is_planted_in_one_of_two_equal_generations_is_found(
         assert sum(total.different for total in found.totals) >= len(planted)
 
 
-@pytest.mark.parametrize("unit", ["engagement", "timelines"])
+@pytest.mark.parametrize("unit", ["engagement", pytest.param("timelines", marks=pytest.mark.long)])
 async def test_generations_are_equal_while_events_come_and_one_lags(here: Town, unit: str) -> None:
     for other in BESIDE.get(unit, ()):
         await here.built(other, "a")

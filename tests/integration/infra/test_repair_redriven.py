@@ -31,7 +31,7 @@ from tests.integration.infra.test_letters import (
     tell,
 )
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.engines, pytest.mark.long, pytest.mark.timeout(500)]
 
 GONE_AT = 1
 """Deletes rows that are only keys, where they are there for ever."""

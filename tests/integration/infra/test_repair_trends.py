@@ -21,7 +21,7 @@ from projections.trends.layout import DAY_MS, WORLDWIDE
 from tests.integration.infra.generations import Fed, Town, running, town
 from tests.integration.infra.repair_scene import differing, mended
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engines, pytest.mark.long, pytest.mark.timeout(400)]
 
 TERM = "#planted"
 PEOPLE = 8
