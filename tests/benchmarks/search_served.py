@@ -6,7 +6,7 @@ names as somebody types them. Saturated, and at half of that rate in an open loo
 
 *Visible*: one worker of the search, tweets appended at half of the rate that the issue asks for
 (500/s a shard) for ``BENCH_SECONDS`` (default 10). Each has a word of its own; of one in
-``SAMPLED`` it is measured when the real-time tier finds it, and when the archive does.
+``SAMPLED`` it is measured when the real-time tier finds it, and by when the archive does as well.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ from tests.posts import post
 USERS, TWEETS = 20_000, 10_000
 ROUNDS = 3
 HALF_RATE = 250.0
-SAMPLED = 16
-LOOK_SECONDS = 0.02
+SAMPLED = 64
+LOOK_SECONDS = 0.05
+"""Between two looks for a tweet; more often, or for more tweets, the looking is the load."""
 TICK_SECONDS = 0.01
 SECONDS_MAX = 60.0
 SYLLABLES = ("an", "be", "ca", "do", "el", "fi", "go", "ha", "in", "jo", "ka", "li", "ma", "no")
@@ -175,10 +176,8 @@ async def _paced(on: Engines, log: Log) -> tuple[list[float], list[float]]:
         await log.append(tweet)
         if number % SAMPLED == 0:
             program = compiled(parse(tweet.text.rpartition(" ")[2]), {})
-            await asyncio.gather(
-                _until(in_recent, program, began, recent),
-                _until(in_archive, program, began, archive),
-            )
+            await _until(in_recent, program, began, recent)
+            await _until(in_archive, program, began, archive)
 
     words = search_tiers.tweets(2_000)
     started, posted = time.perf_counter(), 0
