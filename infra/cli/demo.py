@@ -14,7 +14,6 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 
 from events.errors import EventsError
-from infra import compose
 from infra.cli.output import CommandError, Status, err
 from infra.demo.children import ChildFailed
 from infra.demo.convergence import NotConverged
@@ -112,7 +111,7 @@ def _where_next(console: Console, username: str) -> None:
         "",
         "Everything that was started is stopped; the data is kept. To look around:",
         "  murmur up --detach",
-        f"  murmur worker {' '.join(compose.UNITS)}   # in a terminal of its own",
+        "  murmur worker all   # in a terminal of its own",
         "  murmur gateway   # in another one",
         f'  curl -H "Authorization: Bearer {token}" http://127.0.0.1:8080/api/timeline/home',
         f"  curl http://127.0.0.1:8080/api/users/by/username/{username}",
