@@ -18,7 +18,6 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import uvloop
 from prometheus_client import REGISTRY
@@ -29,7 +28,7 @@ from events.errors import EventsError
 from events.log import Log
 from events.snowflake import SnowflakeMinter
 from gateway.app import Gateway
-from gateway.auth import Tokens, new_private_key
+from gateway.auth import Tokens
 from gateway.build import Services, build
 from gateway.guards.guards import Guards
 from gateway.health import READY_SECONDS_MAX, Check, Health
@@ -43,7 +42,7 @@ from infra import compose, degrading, levels, trending
 from infra.compose import Engines
 from infra.following import Following, ended
 from infra.guarded import Guarded, guarded
-from infra.keys import kept
+from infra.keys import token_key
 from infra.letters.desk import Desk, Reading
 from infra.letters.watch import watch
 from infra.router.vapid import public_key, vapid_key
@@ -100,15 +99,11 @@ def open_tokens(settings: Settings) -> Tokens:
         ValueError: the file holds no such key, or others can read it.
         OSError: the file can be neither read nor made.
     """
-    return _tokens(settings, _token_key(settings.token_key_path))
+    return _tokens(settings, token_key(settings))
 
 
 def _tokens(settings: Settings, key: bytes) -> Tokens:
     return Tokens(key, lifetime_seconds=settings.token_days * 86_400)
-
-
-def _token_key(path: Path) -> bytes:
-    return kept(path, new_private_key)
 
 
 class Composition:
@@ -208,7 +203,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, share_port: bool = F
         OSError: the port is taken, or a key cannot be read.
         ValueError: a file holds no such key, or others can read it.
     """
-    key = await asyncio.to_thread(_token_key, settings.token_key_path)
+    key = await asyncio.to_thread(token_key, settings)
     push_key = public_key(await vapid_key(settings.vapid_key_path))
     await asyncio.to_thread(detect, "the first call loads the model")
     metrics = GatewayMetrics(REGISTRY)

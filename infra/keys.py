@@ -11,6 +11,9 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.auth import new_private_key
+from infra.settings import Settings
+
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
     """Returns what a key file holds; makes the file, of mode 0600, where there is none.
@@ -35,6 +38,16 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
     finally:
         draft.unlink()
     return _read(path)
+
+
+def token_key(settings: Settings) -> bytes:
+    """Returns the key that signs tokens, and from which those of cursors and links are derived.
+
+    Raises:
+        ValueError: others can read its file.
+        OSError: the file can be neither read nor made.
+    """
+    return kept(settings.token_key_path, new_private_key)
 
 
 def _read(path: Path) -> bytes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.auth import new_private_key
 from gateway.links import Links
-from infra.keys import kept
+from infra.keys import token_key
 from infra.settings import Settings
 
 
@@ -15,4 +14,4 @@ def open_links(settings: Settings) -> Links:
         ValueError: others can read the key file.
         OSError: it can be neither read nor made.
     """
-    return Links(kept(settings.token_key_path, new_private_key), settings.public_url)
+    return Links(token_key(settings), settings.public_url)

@@ -50,6 +50,14 @@ Loader = Callable[[Sequence[int]], Awaitable[dict[int, bytes]]]
 """Loads entries from the store by id; an id without a fact is left out of the answer."""
 
 
+def forgetting(keys: Iterable[bytes]) -> list[Command]:
+    """Returns the commands that forget entries and their leases.
+
+    Harmless at any time, so they need no fence; one key a command, so they may be of any bucket.
+    """
+    return [("DEL", key, key + b":lease") for key in keys]
+
+
 class Cache:
     """Cache entries of one kind, by id.
 

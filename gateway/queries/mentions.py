@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
-
 from gateway.cursors import Cursors
 from gateway.http import Request, Response
 from gateway.pages import page_count
@@ -25,13 +23,6 @@ from projections.tweets.layout import TweetFragment
 from projections.tweets.mentions import Addressee, addressees, of_name, of_user
 
 STEPS_MAX = 8
-
-
-class _Named(msgspec.Struct):
-    username: str
-
-
-_NAMED = msgspec.json.Decoder(_Named)
 
 
 class MentionQueries:
@@ -60,6 +51,7 @@ class MentionQueries:
         sought, relations = await asyncio.gather(
             self._sought(user), self._graph.relations_of(request.user_id)
         )
+        hidden = relations.hidden | {user}
         shown = Shown(self._tweets, self._accounts)
         kept: list[tuple[int, TweetFragment]] = []
         for _ in range(STEPS_MAX):
@@ -69,7 +61,7 @@ class MentionQueries:
             kept += [
                 (tweet_id, tweet)
                 for tweet_id, tweet in shown.tweets[seen:]
-                if tweet.author_id not in relations.blocked | relations.muted | {user}
+                if tweet.author_id not in hidden
                 and _speaks_to(sought, tweet_id, tweet)
             ]
             if len(kept) > count or below == 0:
@@ -84,7 +76,7 @@ class MentionQueries:
         found = await self._accounts.get([user])
         if user not in found:
             raise not_found(f"user {user}")
-        username = _NAMED.decode(found[user].body + b"}").username
+        username = found[user].named.username
         claim = await self._accounts.claim_of(username.casefold())
         sought = [Addressee(of_user(user))]
         if claim is not None and claim.user_id == user:

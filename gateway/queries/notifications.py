@@ -61,13 +61,6 @@ PAGE_MAX = 100
 _NO_TWEET = (FOLLOW, TREND)
 
 
-class _Named(msgspec.Struct):
-    username: str
-
-
-_NAMED = msgspec.json.Decoder(_Named)
-
-
 class Notice(msgspec.Struct, frozen=True):
     """A notification that is shown.
 
@@ -149,10 +142,10 @@ class Reading:
             self._notifications.settings(user),
             self._accounts.get([user]),
         )
-        self.hidden = relations.blocked | relations.muted
+        self.hidden = relations.hidden
         self.read_up_to, self._preferences = settings.read_up_to, settings.preferences
         if user in found:
-            name = _NAMED.decode(found[user].body + b"}").username
+            name = found[user].named.username
             claim = await self._accounts.claim_of(name.casefold())
             if claim is not None and claim.user_id == user:
                 self._name, self._claimed_at = name, claim.event_id

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
-
 from gateway.http import Request, Response
 from gateway.pages import page, page_count
 from gateway.problems import bad_request
@@ -20,14 +18,6 @@ from projections.search.people import found_by, words_asked
 CANDIDATES_MAX = 100
 CHARACTERS_MAX = 100
 COUNT_MAX = 50
-
-
-class _Named(msgspec.Struct):
-    username: str
-    name: str
-
-
-_NAMED = msgspec.json.Decoder(_Named)
 
 
 class PeopleQueries:
@@ -51,7 +41,7 @@ class PeopleQueries:
             self._graph.relations_of(request.user_id),
         )
         users = await self._accounts.get(set(ids) - relations.blocked)
-        named = {user: _NAMED.decode(found.body + b"}") for user, found in users.items()}
+        named = {user: found.named for user, found in users.items()}
         found = [u for u, one in named.items() if found_by(asked, one.username, one.name)]
         followers = await self._graph.counts(found) if found else {}
         exact = text.strip().lstrip("@").casefold()

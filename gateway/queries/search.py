@@ -249,7 +249,7 @@ class _Seen:
 
     def __init__(self, query: Node, relations: Relations, shown: Shown) -> None:
         self.shown = shown
-        self._hidden = relations.blocked | relations.muted
+        self._hidden = relations.hidden
         nodes = tree.members(query)
         self._likes = max((n.at_least for n in nodes if isinstance(n, tree.Liked)), default=0)
         retweets = (n.at_least for n in nodes if isinstance(n, tree.Retweeted))

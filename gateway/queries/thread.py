@@ -81,7 +81,7 @@ class Thread:
         self._threads = threads
         self._reader = tweets
         self._accounts = accounts
-        self._hidden = relations.blocked | relations.muted
+        self._hidden = relations.hidden
         self._beneath: dict[int, list[int]] = {}
         self.tweets: dict[int, TweetFragment] = {}
         self.users: dict[int, UserFragment] = {}

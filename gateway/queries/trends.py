@@ -58,7 +58,7 @@ class TrendQueries:
         """``GET /api/trends/personal``."""
         self._refuse_if_off()
         relations = await self._graph.relations_of(request.user_id)
-        heard: Sequence[int] = sorted(relations.following - relations.muted - relations.blocked)
+        heard: Sequence[int] = sorted(relations.heard)
         own, everywhere = await asyncio.gather(
             self._trends.own(heard), self._trends.newest(WORLDWIDE)
         )

@@ -31,6 +31,7 @@ from infra import trending
 from infra.compose import Engines
 from infra.repair.mend import Outcome, Tell
 from infra.repair.uses import Uses
+from projections.cache import forgetting
 from projections.trends.layout import (
     CACHE,
     DAY_MS,
@@ -41,6 +42,7 @@ from projections.trends.layout import (
     Trend,
     Use,
     shard_of,
+    standing_of,
 )
 from projections.trends.leader import TRENDS_ROW, Leader
 from projections.trends.scoring import Counts, block, without_tail
@@ -261,10 +263,7 @@ class History:
                         f"trends[{place}, {end}, {self._term!r}]: {_short(was)} -> {_short(now)}"
                     )
                     found.append(Difference(end, words))
-            before = {
-                place: {trend.term: trend.started_at for trend in row}
-                for place, row in right.items()
-            }
+            before = standing_of(right)
             last = end
         return found
 
@@ -325,12 +324,12 @@ class History:
         }
         keys = [(self._scope, place, end // DAY_MS, end) for place in sorted(places)]
         pages = await self._store.execute_many(_AT, keys)
-        return {
-            key[1]: {trend.term: trend.started_at for trend in FOUND.decode(body)}
-            for key, page in zip(keys, pages, strict=True)
+        found = {
+            place: FOUND.decode(body)
+            for (_, place, *_), page in zip(keys, pages, strict=True)
             for (body,) in page
-            if FOUND.decode(body)
         }
+        return standing_of({place: row for place, row in found.items() if row})
 
     async def _take_out(self, stored: Stored, first: int, token: int) -> None:
         """Takes the term out of what is stored from a window on; what is right is written anew."""
@@ -348,7 +347,7 @@ class History:
                 rows += self._windows.block_rows(end, left_of, token, [shard_of(self._term)])
         await self._store.write(rows)
         keys = [self._keys.of(CACHE, place) for place in sorted(places)]
-        await self._on.bus.calls_strict([("DEL", key, key + b":lease") for key in keys])
+        await self._on.bus.calls_strict(forgetting(keys))
 
 
 def _short(trend: Trend | None) -> str:

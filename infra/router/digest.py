@@ -15,8 +15,6 @@ import time
 from collections.abc import AsyncIterable, Sequence
 from typing import Literal
 
-import msgspec
-
 from events.snowflake import compose
 from gateway.links import STOP_PATH, Link
 from gateway.queries.notifications import NAMES_MAX, UNREAD_PART, Notice, Reading
@@ -34,13 +32,6 @@ LISTED_MAX = 10
 STEPS_MAX = 8
 Period = Literal["daily", "weekly"]
 SECONDS: dict[Period, int] = {"daily": 86_400, "weekly": 7 * 86_400}
-
-
-class _Named(msgspec.Struct):
-    username: str
-
-
-_NAMED = msgspec.json.Decoder(_Named)
 
 
 class Digests:
@@ -146,10 +137,7 @@ class Digests:
             if notice.kind == TREND:
                 lines.append(trending([one.name for one in reading.began_in(notice)]))
                 continue
-            names = [
-                _NAMED.decode(reading.users[one].body + b"}").username
-                for one in notice.users[:NAMES_MAX]
-            ]
+            names = [reading.users[one].named.username for one in notice.users[:NAMES_MAX]]
             count = counts[groups[notice]] if notice in groups else 1
             lines.append(sentence(notice.kind, names, max(count, len(names))))
         return lines

@@ -82,15 +82,10 @@ class Wanted(NamedTuple):
     said_ms: int
 
 
-class _Named(msgspec.Struct):
-    username: str
-
-
 class _Said(msgspec.Struct):
     text: str = ""
 
 
-_NAMED = msgspec.json.Decoder(_Named)
 _SAID = msgspec.json.Decoder(_Said)
 
 
@@ -301,14 +296,14 @@ class Router:
             reads.accounts.get([one.user_id, one.actor_id]),
         )
         tweet = tweets.get(one.tweet_id)
-        if one.actor_id in relations.blocked | relations.muted or len(people) < 2 or tweet is None:
+        if one.actor_id in relations.hidden or len(people) < 2 or tweet is None:
             return None
         if tweet.retweet_of_id:
             originals = await reads.tweets.get([tweet.retweet_of_id])
             tweet = originals.get(tweet.retweet_of_id)
             if tweet is None or tweet.author_id != one.user_id:
                 return None
-        name = _NAMED.decode(people[one.actor_id].body + b"}").username
+        name = people[one.actor_id].named.username
         return Message(
             id=f"{one.kind}:{one.tweet_id}",
             title=sentence(one.kind, [name], 1),

@@ -91,7 +91,7 @@ class TrendPushes:
         )
         if user not in people:
             return None
-        heard = sorted(relations.following - relations.muted - relations.blocked)
+        heard = sorted(relations.heard)
         own = {one.term: one.followees for one in await reads.trends.own(heard)}
         match = [one for one in start.began if one.term in own]
         if not match:

@@ -93,6 +93,16 @@ ERASED = 2
 _HEADER = Struct("<Bq")
 
 
+class Named(msgspec.Struct, frozen=True):
+    """What a user is called."""
+
+    username: str
+    name: str
+
+
+_NAMED = msgspec.json.Decoder(Named)
+
+
 class UserFragment(msgspec.Struct, frozen=True, gc=False):
     """A registered user as readers get it.
 
@@ -108,6 +118,11 @@ class UserFragment(msgspec.Struct, frozen=True, gc=False):
     def unpack(cls, data: bytes) -> UserFragment:
         """Reads a cached fragment; the JSON is not looked at."""
         return cls(*(*_HEADER.unpack_from(data), data[_HEADER.size :]))
+
+    @property
+    def named(self) -> Named:
+        """What the user is called; an erased one is called nothing, and is not asked."""
+        return _NAMED.decode(self.body + b"}")
 
     @property
     def active(self) -> bool:

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from projections.bus import RedisBus
-from projections.cache import Cache
+from projections.cache import Cache, forgetting
 from projections.keys import Keys
 from projections.store import Store
 from projections.timelines.layout import (
@@ -219,7 +219,7 @@ class Chunks:
             await self._forget([self._cuts.key(author)])
 
     async def _forget(self, keys: Iterable[bytes]) -> None:
-        await self._bus.calls_strict([("DEL", key, key + b":lease") for key in keys])
+        await self._bus.calls_strict(forgetting(keys))
 
     async def _boundaries(self, author: int, low: int, high: int) -> list[int]:
         """Returns the ids at which a chunk is to be cut; none where it is small enough."""

@@ -28,7 +28,7 @@ from events.types import (
     UserUnmuted,
 )
 from projections.bus import RedisBus
-from projections.cache import Cache
+from projections.cache import Cache, forgetting
 from projections.keys import Keys
 from projections.store import Store, id_timestamp
 from projections.timelines.chunks import Chunks
@@ -119,9 +119,7 @@ class Graph:
                 follows.update(_followed(event))
         # What is counted of chunks is forgotten after them: by now nobody fills it from old ones.
         for keys in (await self.chunks.stale_after(follows), stale):
-            # Forgetting is harmless at any time, so it needs no fence; one key a command, any
-            # bucket.
-            await self._bus.calls_strict([("DEL", key, key + b":lease") for key in keys])
+            await self._bus.calls_strict(forgetting(keys))
 
     def _stale_after(self, event: GraphEvent) -> list[bytes]:
         user, other = event.user_id, event.target_user_id

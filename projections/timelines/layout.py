@@ -134,6 +134,16 @@ class Relations(msgspec.Struct, frozen=True):
     blocking: frozenset[int]
     muted: frozenset[int]
 
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Users of whom the reader is shown nothing."""
+        return self.blocked | self.muted
+
+    @property
+    def heard(self) -> frozenset[int]:
+        """Users whom the reader follows and is shown."""
+        return self.following - self.hidden
+
     def pack(self) -> bytes:
         """Encodes for the cache."""
         blocked_by = self.blocked - self.blocking

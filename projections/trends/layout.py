@@ -35,6 +35,7 @@ Bounded by: ``TAGS_MAX + PHRASES_MAX`` rows a tweet; ``Rules.block_terms`` count
 from __future__ import annotations
 
 from binascii import crc32
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -264,6 +265,13 @@ def told_at(window_end: int, shape: Shape) -> int:
     would have it if a machine minted its 4,096th in just that one.
     """
     return compose(window_end + shape.late_ms, 0, 0) - 1
+
+
+def standing_of(found: Mapping[int, Iterable[Trend]]) -> Standing:
+    """Returns what stands after a window, by what trends in it."""
+    return {
+        place: {trend.term: trend.started_at for trend in trends} for place, trends in found.items()
+    }
 
 
 def shard_of(term: str) -> int:

@@ -45,6 +45,7 @@ import msgspec
 
 from projections.base import RetryableError
 from projections.bus import RedisBus
+from projections.cache import forgetting
 from projections.keys import Keys
 from projections.positions import stored_positions
 from projections.store import Store
@@ -59,6 +60,7 @@ from projections.trends.layout import (
     Shape,
     Standing,
     Trend,
+    standing_of,
 )
 from projections.trends.scoring import Counts, block, trending
 from projections.trends.windows import SlotUses, Windows, add, joined
@@ -304,10 +306,7 @@ class Leader:
             await self._store.write(rows)
         touched |= places
         lead.window_end = end
-        lead.standing = {
-            place: {trend.term: trend.started_at for trend in trends}
-            for place, trends in found.items()
-        }
+        lead.standing = standing_of(found)
 
     async def _holds(self, slot: int, end: int) -> bool:
         """Whether a slot holds anything; of days that are over that is asked once."""
@@ -337,4 +336,4 @@ class Leader:
         keys = [self._keys.of(CACHE, place) for place in sorted(places)]
         if WORLDWIDE in places:
             keys.append(self._keys.of(STARTS, WORLDWIDE))
-        await self._bus.calls_strict([("DEL", key, key + b":lease") for key in keys])
+        await self._bus.calls_strict(forgetting(keys))

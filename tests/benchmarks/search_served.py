@@ -42,6 +42,7 @@ from tests.benchmarks.home_reads import Population, Served, populate, serving_ga
 from tests.benchmarks.pushing import append, quantile, until_applied, workers
 from tests.posts import post
 
+BY_NAME = "search: users by a beginning"
 USERS, TWEETS = 20_000, 10_000
 ROUNDS = 3
 HALF_RATE = 250.0
@@ -77,6 +78,7 @@ async def _over_http() -> list[Figure]:
 
 
 async def _served(name: str, served: Served) -> list[Figure]:
+    beside = {"aim, below": 10.0} if name == BY_NAME else {}
     for _ in range(ROUNDS):
         await served.saturate()
     for _ in range(ROUNDS):
@@ -86,7 +88,7 @@ async def _served(name: str, served: Served) -> list[Figure]:
         Figure(name, served.best.per_second, "answers/s of one gateway process"),
         Figure(f"{name}, CPU", served.cpu_us, "µs"),
         Figure(f"{name}, p50 at half load", half.p50_ms, "ms"),
-        Figure(f"{name}, p99 at half load", half.p99_ms, "ms", {"aim for names, below": 10.0}),
+        Figure(f"{name}, p99 at half load", half.p99_ms, "ms", beside),
     ]
 
 
@@ -121,7 +123,7 @@ def _paths(posted: list[TweetPosted]) -> dict[str, list[str]]:
     names = [_name(rng)[: rng.randint(2, 6)] for _ in range(200)]
     asked = search_tiers.queries(posted)
     return {
-        "search: users by a beginning": [f"/api/search/users?q={quote(name)}" for name in names],
+        BY_NAME: [f"/api/search/users?q={quote(name)}" for name in names],
         **{
             f"search: a page, {kind}": [f"/api/search?q={quote(ours)}" for ours, *_ in asked[kind]]
             for kind in ("one common word", "two common words")
