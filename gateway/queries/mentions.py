@@ -61,8 +61,7 @@ class MentionQueries:
             kept += [
                 (tweet_id, tweet)
                 for tweet_id, tweet in shown.tweets[seen:]
-                if tweet.author_id not in hidden
-                and _speaks_to(sought, tweet_id, tweet)
+                if tweet.author_id not in hidden and _speaks_to(sought, tweet_id, tweet)
             ]
             if len(kept) > count or below == 0:
                 break
