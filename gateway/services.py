@@ -220,6 +220,10 @@ class Graph(Protocol):
         """Returns (followers, following) of users."""
         ...
 
+    async def follower_counts(self, user_ids: Sequence[int]) -> dict[int, int]:
+        """Returns how many follow each of the users."""
+        ...
+
     async def follower_page(self, user_id: int, below: int, limit: int) -> list[int]:
         """Returns up to ``limit`` followers with ids under ``below``, descending."""
         ...

@@ -54,6 +54,8 @@ class RedisBus:
         timeout_seconds: Longest time of one batch on one node, and of connecting to it.
     """
 
+    _aside: RedisBus | None = None
+
     def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
@@ -68,6 +70,16 @@ class RedisBus:
         self._sole: tuple[str, int] | None = None
         self._libraries: list[str] = []
 
+    @property
+    def aside(self) -> RedisBus:
+        """A client with connections of its own to the same cluster.
+
+        For scripts that take a server milliseconds each: what is asked meanwhile stands behind one
+        of them at most, and not behind all that were sent before. Closed with this one. Whatever is
+        put in front of a client, by a subclass, is in front of this too: it is that one itself.
+        """
+        return self._aside or self
+
     @classmethod
     async def connect(
         cls,
@@ -81,8 +93,9 @@ class RedisBus:
         Raises:
             RetryableError: the node does not answer.
         """
-        bus = cls(url, timeout_seconds)
-        bus._libraries = list(libraries)
+        bus, aside = cls(url, timeout_seconds), RedisBus(url, timeout_seconds)
+        bus._libraries = aside._libraries = list(libraries)
+        bus._aside = aside
         await bus._learn_slots()
         return bus
 
@@ -93,6 +106,8 @@ class RedisBus:
 
     async def close(self) -> None:
         """Closes all connections; commands under way fail."""
+        if self._aside is not None:
+            await self._aside.close()
         for link in self._links.values():
             link.abort(ConnectionResetError("the client was closed"))
         self._links.clear()

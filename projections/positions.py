@@ -166,14 +166,37 @@ class Positions:
             StateLost: a bucket is behind what this worker wrote there.
             RetryableError: an engine is away; repeat the whole slice.
         """
-        added = await self._commit_buckets(piece.source, piece.end, effects)  # 1
-        await self._store.execute(  # 2
+        added = await self.show(piece, effects)
+        await self.settle(piece)
+        return added
+
+    async def show(self, piece: Slice, effects: Mapping[int, Sequence[Effect]]) -> int:
+        """Writes a slice's effects and moves the position of their buckets (1).
+
+        By itself for effects that say nothing about facts: they may be seen before these are
+        durable, since whoever resumes begins at the store's position.
+
+        Returns:
+            How many timeline entries were new.
+
+        Raises:
+            StateLost: a bucket is behind what this worker wrote there.
+            RetryableError: Redis is away; repeat the whole slice.
+        """
+        return await self._commit_buckets(piece.source, piece.end, effects)
+
+    async def settle(self, piece: Slice) -> None:
+        """Says that a slice is durable (2, 3): its facts are, and its effects were shown.
+
+        Raises:
+            RetryableError: an engine is away; repeat the whole slice.
+        """
+        await self._store.execute(
             _STORE_POSITION,
             (self._keys.unit, piece.topic, piece.partition, piece.topic_id, piece.end, piece.end),
         )
         self._applied[piece.source] = piece.end
-        await self._bus.call("HSET", self._keys.applied, piece.source, piece.end)  # 3
-        return added
+        await self._bus.call("HSET", self._keys.applied, piece.source, piece.end)
 
     async def heartbeat(self) -> None:
         """Carries every partition's position to the buckets that had nothing to do.
@@ -199,7 +222,7 @@ class Positions:
                 commands.append(self._command(bucket, source, expected[bucket], end, part, last))
                 owners.append(bucket)
         added = 0
-        for bucket, reply in zip(owners, await self._bus.calls_strict(commands), strict=True):
+        for bucket, reply in zip(owners, await self._bus.aside.calls_strict(commands), strict=True):
             verdict, value = reply[0], int(reply[1])
             if verdict == b"lost":
                 raise StateLost(

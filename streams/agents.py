@@ -1,8 +1,10 @@
 """The loop between the transport and a unit: a slice is in hand until it is durable.
 
 Slices of one partition are applied one after the other, those of different partitions at once: a
-small slice spends its time waiting for the store's log, and many can wait together. The ledger
-takes acks in any order, so nothing is committed past a slice that is not durable.
+small slice spends its time waiting for the store's log, and many can wait together. What has come
+of a partition meanwhile is applied as one slice, so that a worker that falls behind does more at
+once (decision 0200). The ledger takes acks in any order, so nothing is committed past a slice that
+is not durable.
 
 Per slice:
 
@@ -21,8 +23,9 @@ else of the partition is done meanwhile: the slice keeps its place. Whatever no 
 defect: nothing is acked and the worker ends. The loop never raises into Faust, which would start
 the agent anew behind the slice that failed.
 
-Bounds: ``slices_in_hand_max`` slices in hand, those that wait for an earlier one of their partition
-among them; dead letters of a slice by its records.
+Bounds: ``slices_at_once_max`` slices of ``slice_records_max`` records are applied at a time, and as
+many records again are in hand, those that wait for an earlier slice of their partition among them;
+dead letters of a slice by its records.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -46,7 +49,7 @@ from streams.activity import Activity
 from streams.dead_letters import DeadLetter, DeadLetters, Reason
 from streams.decisions import REDRIVE, Decoder
 from streams.errors import Defect, Restart, Stopping, WorkerEnded
-from streams.ledger import RawSlice
+from streams.ledger import RawSlice, joined
 from streams.metrics import Metrics
 from streams.redrive import Redrives
 from streams.retry import Persistence
@@ -56,6 +59,49 @@ from streams.transport import Consumer
 logger = logging.getLogger(__name__)
 
 RawRecord: TypeAlias = ConsumerRecord[bytes, bytes]
+
+
+class _Taken:
+    """A slice in hand.
+
+    Attributes:
+        raw: The slice.
+        ack: Called once it is durable.
+        is_durable: None before it was applied or given up.
+    """
+
+    __slots__ = ("ack", "is_durable", "raw")
+
+    def __init__(self, raw: RawSlice, ack: Callable[[], object]) -> None:
+        self.raw = raw
+        self.ack = ack
+        self.is_durable: bool | None = None
+
+    @property
+    def weight(self) -> int:
+        """What it counts for the bound: its records; an empty one is not nothing."""
+        return max(1, len(self.raw.records))
+
+
+class _Lane:
+    """One partition: whose turn it is, and what has come meanwhile, in order."""
+
+    __slots__ = ("turn", "waiting")
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.waiting: deque[_Taken] = deque()
+
+    def together(self, records_max: int) -> list[_Taken]:
+        """Takes the next slice out, with those behind it that continue it and fit."""
+        found = [self.waiting.popleft()]
+        records = len(found[0].raw.records)
+        while self.waiting and self.waiting[0].raw.start == found[-1].raw.end:
+            records += len(self.waiting[0].raw.records)
+            if records > records_max:
+                break
+            found.append(self.waiting.popleft())
+        return found
 
 
 class SliceLoop:
@@ -92,9 +138,11 @@ class SliceLoop:
         self._activity = activity
         self._stopping = stopping
         self._redrives = redrives
-        self._room = asyncio.Semaphore(settings.slices_in_hand_max)
-        self._turns: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._at_once = asyncio.Semaphore(settings.slices_at_once_max)
+        self._lanes: defaultdict[TP, _Lane] = defaultdict(_Lane)
         self._in_hand: set[asyncio.Task[bool]] = set()
+        self._held = 0
+        self._room = asyncio.Event()
         self.ended: asyncio.Future[WorkerEnded] = asyncio.get_running_loop().create_future()
 
     async def run(self, stream: Any) -> None:
@@ -142,23 +190,37 @@ class SliceLoop:
         Returns:
             Whether it is durable. If not, the worker is stopping or has ended.
         """
-        await self._room.acquire()
-        task = asyncio.create_task(self._in_turn(raw, ack))
+        while self._held >= self._settings.records_in_hand_max:
+            self._room.clear()
+            await self._room.wait()
+        taken = _Taken(raw, ack)
+        self._lanes[raw.tp].waiting.append(taken)
+        task = asyncio.create_task(self._in_turn(taken))
         self._in_hand.add(task)
-        task.add_done_callback(self._out_of_hand)
+        self._held += taken.weight
+        task.add_done_callback(partial(self._out_of_hand, taken.weight))
         return task
 
-    def _out_of_hand(self, task: asyncio.Task[bool]) -> None:
+    def _out_of_hand(self, weight: int, task: asyncio.Task[bool]) -> None:
         self._in_hand.discard(task)
-        self._room.release()
+        self._held -= weight
+        self._room.set()
 
-    async def _in_turn(self, raw: RawSlice, ack: Callable[[], object]) -> bool:
-        async with self._turns[raw.tp]:
-            # Whatever kept the slice before this one from being durable ends the worker.
-            if self._over or not await self._guarded(self._slice(raw)):
-                return False
-            ack()
-            return True
+    async def _in_turn(self, taken: _Taken) -> bool:
+        lane = self._lanes[taken.raw.tp]
+        async with lane.turn:
+            if taken.is_durable is not None:  # it went along with the one before it
+                return taken.is_durable
+            async with self._at_once:
+                together = lane.together(self._settings.slice_records_max)
+                raw = joined([one.raw for one in together])
+                # Whatever kept the slice before this one from being durable ends the worker.
+                is_durable = not self._over and await self._guarded(self._slice(raw))
+            for one in together:
+                one.is_durable = is_durable
+                if is_durable:
+                    one.ack()
+            return is_durable
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> bool:
         """Runs ``work``; whatever ends the worker is told to ``ended``, and nothing is raised."""

@@ -20,7 +20,7 @@ Bound: the number of slices out is bounded by the agent's queue, see ``transport
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from faust.types import TP
@@ -53,6 +53,14 @@ class RawSlice:
 
     def __repr__(self) -> str:
         return f"{self.tp.topic}/{self.tp.partition}@[{self.start}, {self.end})"
+
+
+def joined(pieces: Sequence[RawSlice]) -> RawSlice:
+    """Returns slices of one partition, each of which begins where the one before ends, as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+    records = [record for piece in pieces for record in piece.records]
+    return RawSlice(pieces[0].tp, pieces[0].start, pieces[-1].end, records)
 
 
 class OutOfOrder(Exception):

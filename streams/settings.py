@@ -17,7 +17,7 @@ class WorkerSettings:
         fetch_bytes_max: Bytes of one partition in one fetch response. A larger batch still arrives
             whole, alone.
         queue_slices_max: Slices that wait between the poll loop and the agent.
-        slices_in_hand_max: Slices that are being applied, of different partitions.
+        slices_at_once_max: Slices that are being applied, of different partitions.
         session_timeout_seconds: How long the group waits for a killed member before its partitions
             move: it dominates recovery. 6 s is the least that a broker allows by default
             (``group.min.session.timeout.ms``); heartbeats run in a thread of their own, so only a
@@ -38,7 +38,7 @@ class WorkerSettings:
     slice_records_max: int = 2000
     fetch_bytes_max: int = 1024 * 1024
     queue_slices_max: int = 2
-    slices_in_hand_max: int = 4
+    slices_at_once_max: int = 4
     session_timeout_seconds: float = 6.0
     heartbeat_seconds: float = 1.5
     commit_interval_seconds: float = 1.0
@@ -47,6 +47,11 @@ class WorkerSettings:
     stall_seconds: float = 120.0
     retry_seconds_max: float = 5.0
     metrics_port: int = 0
+
+    @property
+    def records_in_hand_max(self) -> int:
+        """Records from which on a worker takes no more slices in hand; an empty one counts one."""
+        return 2 * self.slices_at_once_max * self.slice_records_max
 
     def physical(self, topic: str) -> str:
         """The topic's name on the broker."""

@@ -40,11 +40,13 @@ class PeopleQueries:
             self._people.starting_with(asked, CANDIDATES_MAX),
             self._graph.relations_of(request.user_id),
         )
-        users = await self._accounts.get(set(ids) - relations.blocked)
+        candidates = [user for user in ids if user not in relations.blocked]
+        users, followers = await asyncio.gather(
+            self._accounts.get(candidates), self._graph.follower_counts(candidates)
+        )
         named = {user: found.named for user, found in users.items()}
         found = [u for u, one in named.items() if found_by(asked, one.username, one.name)]
-        followers = await self._graph.counts(found) if found else {}
         exact = text.strip().lstrip("@").casefold()
-        found.sort(key=lambda u: (named[u].username.casefold() != exact, -followers[u][0], u))
+        found.sort(key=lambda u: (named[u].username.casefold() != exact, -followers[u], u))
         shown = found[:count]
         return page(await with_counts(self._graph, shown, users), None)

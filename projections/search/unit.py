@@ -3,10 +3,13 @@
 Of a slice of ``new-tweets``:
 
 1. Analyse each post (:func:`projections.search.layout.document`).
-2. Write documents and postings at QUORUM, in grouped batches; a term's first of a span to
+2. Put posts into the real-time tier and take deleted ones out, and move the buckets' positions, in
+   one script a bucket; the buckets are the shards of the tier, by tweet id. A tweet is found from
+   here on, and waits for nothing of the store.
+3. Write documents and postings at QUORUM, in grouped batches; a term's first of a span to
    ``rare_postings``, the others by span.
-3. Put posts into the real-time tier and take deleted ones out, and move the position, in one script
-   a bucket; the buckets are the shards of the tier, by tweet id.
+4. Write the store's position, where whoever resumes begins: what was shown (2) and is not durable
+   is read again, and the buckets know it.
 
 Exactly-once effect: natural in the store, where every cell is an upsert on a natural key whose
 timestamp follows from its record's offset. In Redis by the rules of ``index.lua``: a tweet is
@@ -22,8 +25,10 @@ Bounded by: ``RECORDS_MAX`` posts in memory at once; ``TERMS_COUNTED_MAX``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from events.slices import Record, Slice
 from events.types import TweetDeleted, TweetPosted
@@ -132,17 +137,15 @@ class Search(StoredUnit):
 
     async def apply(self, piece: Slice) -> None:
         """Applies a slice; the tweets in it are found by both tiers when this returns."""
-        effects: dict[int, list[Effect]] = {}
-        for begin in range(0, len(piece.records), RECORDS_MAX):
-            records = piece.records[begin : begin + RECORDS_MAX]
+        for part in _parts(piece):
             documents = [
                 document(record.event, record.offset)
-                for record in records
+                for record in part.records
                 if isinstance(record.event, TweetPosted)
             ]  # 1
-            await self._archive(piece.source, documents, records)  # 2
-            self._effects(documents, records, effects)
-        await self._positions.commit(piece, effects)  # 3
+            await self._positions.show(part, self._effects(documents, part.records))  # 2
+            await self._archive(part.source, documents, part.records)  # 3
+        await self._positions.settle(piece)  # 4
 
     @property
     def _buckets(self) -> range:
@@ -188,12 +191,10 @@ class Search(StoredUnit):
             yield posting_row(*key, one, found)
 
     def _effects(
-        self,
-        documents: Iterable[Document],
-        records: Iterable[Record],
-        effects: dict[int, list[Effect]],
-    ) -> None:
-        """Adds what a script does: posts first, for a deletion holds whichever came first."""
+        self, documents: Iterable[Document], records: Iterable[Record]
+    ) -> dict[int, list[Effect]]:
+        """Returns what a script does: posts first, for a deletion holds whichever came first."""
+        effects: dict[int, list[Effect]] = {}
         for one in documents:
             put = ("T", packed_id(one.tweet_id), author_mark(one.author_id))
             rest = (one.posted_at % VERSION, packed_facts(one), packed_terms(one.terms))
@@ -203,6 +204,7 @@ class Search(StoredUnit):
             if isinstance(event, TweetDeleted):
                 gone = ("X", packed_id(event.tweet_id), author_mark(event.user_id))
                 self._add(effects, event.tweet_id, gone)
+        return effects
 
     def _add(
         self, effects: dict[int, list[Effect]], tweet_id: int, operation: tuple[Any, ...]
@@ -213,6 +215,19 @@ class Search(StoredUnit):
         key = (index_key(self._keys, bucket),)
         # Each brings the bounds along: a bucket's effects may be cut into several calls anywhere.
         effects.setdefault(bucket, []).append((key, (*bounds, *operation)))
+
+
+def _parts(piece: Slice) -> Iterator[Slice]:
+    """Cuts a slice into slices of ``RECORDS_MAX`` records; the last ends where it does.
+
+    One that was redriven, whose records have the offsets of another partition, has one record.
+    """
+    records, start = piece.records, piece.start
+    while len(records) > RECORDS_MAX:
+        end = records[RECORDS_MAX].offset
+        yield replace(piece, start=start, end=end, records=records[:RECORDS_MAX])
+        records, start = records[RECORDS_MAX:], end
+    yield replace(piece, start=start, records=records)
 
 
 def document_row(one: Document) -> Row:

@@ -15,6 +15,7 @@ account that is not large are counted in its partition; those of a large one chu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -142,12 +143,17 @@ class Graph:
 
     async def counts(self, user_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Returns (followers, following) of users: follows in force, whoever is active."""
-        followers = await self.follower_count.get(user_ids)
-        relations = await self.relations.get(user_ids)
+        followers, relations = await asyncio.gather(
+            self.follower_counts(user_ids), self.relations.get(user_ids)
+        )
         return {
-            user: (int(followers[user]), len(Relations.unpack(relations[user]).following))
-            for user in user_ids
+            user: (followers[user], Relations.following_in(relations[user])) for user in user_ids
         }
+
+    async def follower_counts(self, user_ids: Sequence[int]) -> dict[int, int]:
+        """Returns how many follow each of the users."""
+        counts = await self.follower_count.get(user_ids)
+        return {user: int(counts[user]) for user in user_ids}
 
     async def follower_page(self, user_id: int, below: int, limit: int) -> list[int]:
         """Returns up to ``limit`` followers with ids under ``below``, descending."""

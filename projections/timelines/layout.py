@@ -164,6 +164,12 @@ class Relations(msgspec.Struct, frozen=True):
             muted=frozenset(ids[two:]),
         )
 
+    @staticmethod
+    def following_in(data: bytes) -> int:
+        """Returns how many users one follows, without reading who they are."""
+        following: int = _COUNTS.unpack_from(data)[0]
+        return following
+
 
 NOBODY = Relations(frozenset(), frozenset(), frozenset(), frozenset())
 

@@ -139,7 +139,7 @@ def polled(log: dict[Source, list[bytes]], most: int) -> list[Polled]:
 
 async def apply(unit: Unit, codec: Codec, slices: Sequence[Polled]) -> None:
     """Decodes and applies slices as a worker does: some at once, of a partition in order."""
-    room = asyncio.Semaphore(WorkerSettings.slices_in_hand_max)
+    room = asyncio.Semaphore(WorkerSettings.slices_at_once_max)
     turns: defaultdict[Source, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def one(source: Source, at: int, values: list[bytes]) -> None:

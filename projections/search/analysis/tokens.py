@@ -68,6 +68,10 @@ def tokens(text: str, found: entities.Entities | None = None) -> list[Token]:
         found: The text's entities, where they are known already.
     """
     parsed = entities.parse(text) if found is None else found
+    if parsed is entities.NONE and text.isascii():
+        # Most names and many tweets; what follows comes to the same, slower.
+        found_words = _ASCII_WORD.findall(text.lower())[:TOKENS_MAX]
+        return [Token(Kind.WORD, word, place) for place, word in enumerate(found_words)]
     made: list[Token] = []
     place = 0
     for exact, words in _pieces(text, parsed):

@@ -201,6 +201,9 @@ class FakeGraph:
         oracle = self._oracle
         return {u: (oracle.followers_count(u), oracle.following_count(u)) for u in user_ids}
 
+    async def follower_counts(self, user_ids: Sequence[int]) -> dict[int, int]:
+        return {user: self._oracle.followers_count(user) for user in user_ids}
+
     async def follower_page(self, user_id: int, below: int, limit: int) -> list[int]:
         return _page(self._oracle.followers(user_id), below, limit)
 

@@ -229,6 +229,7 @@ async def test_slices_of_different_partitions_are_applied_at_once(rig: Rig) -> N
 async def test_slices_of_one_partition_are_applied_one_after_the_other(rig: Rig) -> None:
     rig.unit.hold = asyncio.Event()
     first = asyncio.create_task(rig.take(records(1), 1, 2))
+    await until(lambda: rig.unit.held == {1})
     second = asyncio.create_task(rig.take(records(2), 2, 3))
     third = asyncio.create_task(rig.take([record(7, tp=P1)], 7, 8, P1))
     await until(lambda: 7 in rig.unit.held)
@@ -242,8 +243,8 @@ async def test_slices_of_one_partition_are_applied_one_after_the_other(rig: Rig)
 async def test_nothing_is_applied_behind_a_slice_that_failed(rig: Rig) -> None:
     rig.unit.hold = asyncio.Event()
     first = asyncio.create_task(rig.take(records(1), 1, 2))
-    second = asyncio.create_task(rig.take(records(2), 2, 3))
     await until(lambda: rig.unit.held == {1})
+    second = asyncio.create_task(rig.take(records(2), 2, 3))
     rig.unit.fails = [ValueError("a bug")]
     rig.unit.hold.set()
     assert not any(await asyncio.gather(first, second))
@@ -251,17 +252,85 @@ async def test_nothing_is_applied_behind_a_slice_that_failed(rig: Rig) -> None:
     assert rig.acked == []
 
 
-async def test_no_more_slices_are_taken_than_there_is_room_for(rig: Rig) -> None:
+async def test_what_has_come_meanwhile_is_applied_as_one_slice(rig: Rig) -> None:
     rig.unit.hold = asyncio.Event()
-    room = SETTINGS.slices_in_hand_max
+    first = asyncio.create_task(rig.take(records(1), 1, 2))
+    await until(lambda: rig.unit.held == {1})
+    behind = [
+        asyncio.create_task(rig.take(found, start, end))
+        for found, start, end in ((records(2, 3), 2, 5), ([], 5, 6), (records(6), 6, 7))
+    ]
+    await until(lambda: len(rig.loop._in_hand) == 4)
+    rig.unit.hold.set()
+    assert await first
+    assert all(await asyncio.gather(*behind))
+    assert rig.unit.log == [(1, 2, [1]), (2, 7, [2, 3, 6])]
+    assert [(piece.start, piece.end) for piece in rig.acked] == [(1, 2), (2, 5), (5, 6), (6, 7)]
+
+
+async def test_slices_that_do_not_continue_each_other_are_applied_apart(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    taking = [asyncio.create_task(rig.take(records(1), 1, 2))]
+    await until(lambda: rig.unit.held == {1})
+    # As after a rebalance, when reading began anew further down.
+    for found, start, end in ((records(2), 2, 3), (records(2, 3), 2, 4), (records(4), 4, 5)):
+        taking.append(asyncio.create_task(rig.take(found, start, end)))
+    await until(lambda: len(rig.loop._in_hand) == 4)
+    rig.unit.hold.set()
+    assert all(await asyncio.gather(*taking))
+    assert rig.unit.log == [(1, 2, [1]), (2, 3, [2]), (2, 5, [2, 3, 4])]
+
+
+async def test_slices_are_joined_up_to_the_bound(rig: Rig) -> None:
+    rig.loop._settings = WorkerSettings("nowhere:1", "g", slice_records_max=2)
+    rig.unit.hold = asyncio.Event()
+    taking = [asyncio.create_task(rig.take(records(n), n, n + 1)) for n in range(1, 7)]
+    await until(lambda: len(rig.loop._in_hand) == 6)
+    rig.unit.hold.set()
+    assert all(await asyncio.gather(*taking))
+    assert [entry[2] for entry in rig.unit.log] == [[1, 2], [3, 4], [5, 6]]
+
+
+async def test_of_slices_that_failed_together_none_is_acked(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    first = asyncio.create_task(rig.take(records(1), 1, 2))
+    await until(lambda: rig.unit.held == {1})
+    behind = [asyncio.create_task(rig.take(records(n), n, n + 1)) for n in (2, 3)]
+    await until(lambda: len(rig.loop._in_hand) == 3)
+    held, rig.unit.hold = rig.unit.hold, asyncio.Event()
+    held.set()
+    assert await first
+    await until(lambda: rig.unit.held == {1, 2})
+    rig.unit.fails = [ValueError("a bug")]
+    rig.unit.hold.set()
+    assert not any(await asyncio.gather(*behind))
+    assert [piece.start for piece in rig.acked] == [1]
+
+
+async def test_no_more_slices_are_applied_at_a_time_than_is_said(rig: Rig) -> None:
+    rig.unit.hold = asyncio.Event()
+    most = SETTINGS.slices_at_once_max
     taking = [
         asyncio.create_task(rig.take([record(1, tp=TP("numbers", n))], 1, 2, TP("numbers", n)))
-        for n in range(room + 1)
+        for n in range(most + 1)
     ]
-    await until(lambda: rig.unit.calls == room)
+    await until(lambda: rig.unit.calls == most)
     for _ in range(10):
         await asyncio.sleep(0)  # whatever could go on has gone on
-    assert rig.unit.calls == room
+    assert rig.unit.calls == most
+    rig.unit.hold.set()
+    assert all(await asyncio.gather(*taking))
+
+
+async def test_no_more_slices_are_taken_than_there_is_room_for(rig: Rig) -> None:
+    rig.loop._settings = WorkerSettings("nowhere:1", "g", slice_records_max=1, slices_at_once_max=1)
+    room = rig.loop._settings.records_in_hand_max
+    rig.unit.hold = asyncio.Event()
+    taking = [asyncio.create_task(rig.take(records(n), n, n + 1)) for n in range(1, room + 2)]
+    await until(lambda: len(rig.loop._in_hand) == room)
+    for _ in range(10):
+        await asyncio.sleep(0)  # whatever could go on has gone on
+    assert len(rig.loop._in_hand) == room
     rig.unit.hold.set()
     assert all(await asyncio.gather(*taking))
 
