@@ -280,6 +280,20 @@ class Consumer(driver.Consumer):
         message.acked = True
         return self.ledger.ack(cast(RawSlice, message.value))
 
+    async def commit(
+        self, topics: TPorTopicSet | None = None, start_new_transaction: bool = True
+    ) -> bool:
+        """Commits what was acked before this call.
+
+        Faust's waits for one that is under way, whose offsets may be older, and takes it for its
+        own.
+        """
+        is_under_way = self._commit_fut is not None
+        done = await super().commit(topics, start_new_transaction)
+        if done or not is_under_way:
+            return done
+        return await super().commit(topics, start_new_transaction)
+
     async def force_commit(
         self, topics: TPorTopicSet | None = None, start_new_transaction: bool = True
     ) -> bool:

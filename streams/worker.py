@@ -233,12 +233,17 @@ async def _shut_down(parts: _Parts) -> None:
     await parts.loop.finish(grace * 0.5)
     beat = parts.unit.heartbeat()
     await _within(grace * 0.6 - (time.monotonic() - started), "the last heartbeat", beat)
+    consumer = parts.app._consumer
+    if isinstance(consumer, Consumer):
+        # Faust stops the flow before it commits, and who polls meanwhile closes the books.
+        last = grace * 0.7 - (time.monotonic() - started)
+        await _within(last, "the last commit", consumer.commit())
     await _within(grace * 0.85 - (time.monotonic() - started), "Faust", parts.app.stop())
     await _within(grace * 0.95 - (time.monotonic() - started), "the unit", parts.unit.close())
     await _within(grace * 0.95 - (time.monotonic() - started), "reading", parts.log.close())
 
 
-async def _within(seconds: float, what: str, work: Awaitable[None]) -> None:
+async def _within(seconds: float, what: str, work: Awaitable[object]) -> None:
     task = asyncio.ensure_future(work)
     await asyncio.wait({task}, timeout=max(0.1, seconds))
     if not task.done():
