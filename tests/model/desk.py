@@ -8,7 +8,7 @@ course when its letter is there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec.structs import replace
@@ -170,24 +170,19 @@ class Desk:
 
     def told(self) -> list[LogRecord]:
         """Returns the log as it is meant, by all that was decided."""
+        told = (self.told_to(unit, topic) for topic, unit in UNIT_OF.items())
+        return [record for records in told for record in records]
+
+    def told_to(self, unit: str, topic: str) -> list[LogRecord]:
+        """Returns a topic as a unit is to take it: what is decided for others is at other times."""
         log = self._log
         decisions = [
             record.event
             for record in log.records(REDRIVE)
             if isinstance(record.event, RedriveRequested | LetterDiscarded)
+            and record.event.topic == topic
         ]
-        originals: Mapping[tuple[str, int, int], Event] = {}
-        return [
-            record
-            for topic, unit in UNIT_OF.items()
-            for record in meant(
-                unit,
-                log.records(topic),
-                [one for one in decisions if one.topic == topic],
-                log.shelf.decode,
-                originals,
-            )
-        ]
+        return meant(unit, log.records(topic), decisions, log.shelf.decode, {})
 
 
 def _place(letter: Letter) -> Place:

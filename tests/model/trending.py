@@ -81,7 +81,7 @@ class TownTrends:
         """Returns what is right, by the log as it is meant."""
         settings = self._town.on.settings
         return TrendsOracle(
-            [record for record in self._town.desk.told() if record.topic == "new-tweets"],
+            self._town.desk.told_to("trends", "new-tweets"),
             trending.shape(settings),
             trending.rules(settings),
         )
