@@ -42,8 +42,8 @@ Source = tuple[str, int]
 """Topic and partition."""
 
 FIRST_MS = 1_600_000_000_000
-"""When the log begins: after the accounts, by their ids, and long ago by the machine's clock, so that
-every slice has to look for decisions (``streams.decisions``)."""
+"""When the log begins: after the accounts, by their ids, and long ago by the machine's clock, so
+that every slice has to look for decisions (``streams.decisions``)."""
 
 TICK_MS = 500
 """What passes from one record to the next."""
