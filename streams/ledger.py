@@ -14,7 +14,7 @@ ledger keeps, per partition, three numbers and the slices still out::
 - ``committed``: what the group's coordinator was last told.
 
 An ack of a slice that the ledger does not know (handed out before a rebalance) changes nothing.
-Bound: the number of slices out is bounded by the agent's queue, see ``transport``.
+Bound: the slices out are those in the agent's queue (``transport``) and in hand (``agents``).
 """
 
 from __future__ import annotations

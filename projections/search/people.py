@@ -57,7 +57,7 @@ def found_by(asked: list[str], username: str, name: str) -> bool:
     rest = [one for one in asked if not key.startswith(one)]
     if not rest:
         return True  # without cutting the name, which is most of the work
-    words = words_of(username, name)
+    words = words_of("", name)
     return all(any(word.startswith(one) for word in words) for one in rest)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import islice
 from typing import NamedTuple
 
 import regex
@@ -68,10 +69,9 @@ def tokens(text: str, found: entities.Entities | None = None) -> list[Token]:
         found: The text's entities, where they are known already.
     """
     parsed = entities.parse(text) if found is None else found
-    if parsed is entities.NONE and text.isascii():
-        # Most names and many tweets; what follows comes to the same, slower.
-        found_words = _ASCII_WORD.findall(text.lower())[:TOKENS_MAX]
-        return [Token(Kind.WORD, word, place) for place, word in enumerate(found_words)]
+    if parsed is entities.NONE:  # most names and many tweets: words alone
+        words_alone = islice(_words(fold(text)), TOKENS_MAX)
+        return [Token(kind, word, place) for place, (kind, word) in enumerate(words_alone)]
     made: list[Token] = []
     place = 0
     for exact, words in _pieces(text, parsed):
@@ -92,9 +92,6 @@ def tokens(text: str, found: entities.Entities | None = None) -> list[Token]:
 
 def _pieces(text: str, parsed: entities.Entities) -> Iterator[tuple[list[str], str | None]]:
     """Yields what stands in the text one after the other: signed terms, and text to be cut."""
-    if parsed is entities.NONE:
-        yield [], text
-        return
     spans: list[tuple[int, int, list[str], str | None]] = [
         (url.start, url.end, _hosts(url.expanded_url), None) for url in parsed.urls
     ]
